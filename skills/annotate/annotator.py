@@ -17,7 +17,6 @@ from harness.support.text_input import regular_file
 from skills.corpus.options import Wording
 from skills.corpus.records import key_of, record_of
 from skills.corpus.table import open_table
-from skills.nanda import checks
 from skills.nanda.forms import Example, Form, UnusableReply
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
@@ -171,10 +170,10 @@ class Annotator:
             return _read(prepared, replies[0])
         except UnusableReply as exc:
             problem = str(exc)
-            if isinstance(form, QuotesForm):  # a second request would get the same passages
+            repair = form.repair(request, replies[0].text, problem)
+            if repair is None:
                 raise self._invalid(problem, replies[0].text) from exc
         # There is only one repair, since each unusable reply would make the next request longer.
-        repair = form.repair(request, replies[0].text, problem)
         try:
             replies.append(self.model.generate(repair, on_text))
             return _read(prepared, replies[1])
@@ -193,7 +192,7 @@ class Annotator:
 
 def quotes(model: ServedModel) -> bool:
     """Return True if a model selects passages; the annotations then have confidences."""
-    return form_named(model.entry.form) is QuotesForm
+    return model.entry.form == QuotesForm.name
 
 
 def form_named(name: str) -> type[Form]:
@@ -234,8 +233,7 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
     """
     form, abstract = prepared.form, prepared.paper.abstract
     moves = form.read(reply, abstract)
-    stated = form.framework.stated(moves)
-    if not isinstance(form, QuotesForm) and (problem := checks.unusable(abstract, stated)):
+    if problem := form.problem_of(form.framework.stated(moves), abstract):
         raise UnusableReply(problem)
     return moves
 

@@ -276,10 +276,8 @@ def from_table(
     """
     table = open_table(path, columns, limit=limit, notice=notice)
     tick_rows = TICK_ROWS if table.is_read_fast else 1
-    source = _source(table, papers := PaperFile())
-    for row in usable_rows(
-        table, table.rows_or_errors(), source.filtered, source.refused, strict=strict
-    ):
+    source = source_of(table, papers := PaperFile())
+    for row in usable_rows(source, table.rows_or_errors(), strict=strict):
         papers.append(row.paper)
         if not strict and (problem := problem_of(row.paper.abstract)):
             source.doubts[problem].append(row.where.rpartition(", ")[2])
@@ -288,14 +286,8 @@ def from_table(
     return source
 
 
-def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
-    """Return a source with the usable papers in some rows of a table, kept in memory."""
-    source = _source(table, papers := list[Paper]())
-    papers += [row.paper for row in usable_rows(table, rows, source.filtered, source.refused)]
-    return source
-
-
-def _source(table: Table, papers: Papers) -> Source:
+def source_of(table: Table, papers: Papers) -> Source:
+    """Return a source with papers of a table."""
     return Source(shown(table.path), papers, table.id_column or "id", path=table.path)
 
 
@@ -316,24 +308,19 @@ def is_long_enough(paper: Paper) -> bool:
 
 
 def usable_rows(
-    table: Table,
-    rows: Generator[TableRow | InputError, None, None],
-    filtered: Counter[str],
-    refused: Refusals,
-    *,
-    strict: bool = False,
+    source: Source, rows: Generator[TableRow | InputError, None, None], *, strict: bool = False
 ) -> Iterator[TableRow]:
     """Yield the rows of a table that can be annotated.
 
     Args:
-        filtered: receives the number of left-out rows by reason.
-        refused: receives the errors of rows that cannot be used.
+        source: receives the number of left-out rows by reason, and the errors of rows that cannot
+            be used.
         strict: refuse rows that are probably not English abstracts.
 
     Raises:
         InputError: no row can be annotated, or the table cannot be read.
     """
-    count = 0
+    count, filtered, refused = 0, source.filtered, source.refused
     for row in accepted(rows, refused.add):
         if reason := _reason_to_leave_out(row.paper, repeat=row.repeat):
             filtered[reason] += 1
@@ -349,7 +336,7 @@ def usable_rows(
         refused.raise_first()
         left_out = ", ".join(f"{n:,} ({reason})" for reason, n in filtered.items())
         problem = f"no row can be used: {left_out}" if filtered else "has no rows below its header"
-        raise InputError(problem, where=shown(table.path))
+        raise InputError(problem, where=source.name)
 
 
 def _reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:

@@ -27,7 +27,7 @@ from skills.corpus.db.connection import database, locks, open_corpus, refuse_dam
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.table import refuse_targets, report_encoding
-from skills.corpus.tables.refusals import SHOWN, Refusals
+from skills.corpus.tables.refusals import SHOWN
 from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
@@ -62,19 +62,7 @@ def annotate_table(
     for problem, places in source.doubts.items():
         listed = ", ".join(places[:SHOWN]) + ", ..." * (len(places) > SHOWN)
         call.screen.notice(f"{path.name}: text that {problem}: {listed} (--strict refuses it)")
-    return result_of(call, annotate(call, source, framework))
-
-
-def result_of(call: Call, finished: Finished) -> Result:
-    """Return the result of a job.
-
-    If the line has no target, and stdout is not a terminal, each annotation is also printed as JSON
-    on one line.
-    """
-    if not call.targets and not call.screen.is_terminal:
-        for item in finished.items():
-            call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
-    return finished.result()
+    return annotate(call, source, framework).result()
 
 
 def annotate_source(
@@ -103,17 +91,30 @@ def annotate_source(
 
         def work(model: ServedModel) -> Finished:
             check(model)
-            job = AnnotateJob(call, source, framework, model, db)
-            with call.cancel.on_signals(), runs.recorded(db, lambda: job.run_id):
-                _refuse_to_start_over(job)
-                started = time.monotonic()
-                tally = job.run()
-                if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
-                    raise tally.stopped  # so that `models.run` tries a fallback
-                return finish(job, tally, path, time.monotonic() - started)
+            return run_job(AnnotateJob(call, source, framework, model, db), path)
 
         task = task_of(framework, call.models.registry)
         return call.models.run(task, work, slots=call.options.workers)
+
+
+def run_job(job: AnnotateJob, path: Path) -> Finished:
+    """Run a job, record its end in the corpus, and return the finished job.
+
+    Args:
+        path: the corpus.
+
+    Raises:
+        ModelUnavailable: the model became unavailable before any paper was annotated. `Models.run`
+            then tries a fallback.
+        ModelError: as for `annotate_source`.
+    """
+    with job.call.cancel.on_signals(), runs.recorded(job.db, lambda: job.run_id):
+        _refuse_to_start_over(job)
+        started = time.monotonic()
+        tally = job.run()
+        if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
+            raise tally.stopped
+        return finish(job, tally, path, time.monotonic() - started)
 
 
 def _refuse_to_start_over(job: AnnotateJob) -> None:
@@ -175,35 +176,36 @@ class Finished:
                 yield from self.job.failures(db)
 
     def result(self) -> Result:
-        """Return the result of `/annotate TABLE`."""
-        source, summary = self.job.source, self.summary
-        targets = self.job.call.targets
+        """Return the result of `/annotate TABLE`.
+
+        If the line has no target, and stdout is not a terminal, each annotation is also printed as
+        JSON on one line.
+        """
+        call, source, summary = self.job.call, self.job.source, self.summary
+        if not call.targets and not call.screen.is_terminal:
+            for item in self.items():
+                call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
+        sections, about = bool(call.options.sections), (self.job.framework, source.id_column)
         return Result(
             writers=exporters.writers(
-                self.job.framework,
-                source.id_column,
+                *about,
                 self.items,
                 self.failures,
                 title=source.title,
-                about=self.summary,
+                about=summary,
                 library=source.path,
-                sections=bool(self.job.call.options.sections),
-                raw=self.job.call.options.raw,
+                sections=sections,
+                raw=call.options.raw,
             ),
             folders=exporters.folders(
-                self.job.call,
-                self.job.framework,
-                source.id_column,
-                self.items,
-                sections=bool(self.job.call.options.sections),
-                of_pdfs=self.job.call.input.is_of_pdfs,
+                call, *about, self.items, sections=sections, of_pdfs=call.input.is_of_pdfs
             ),
             records=lambda: (item.record for item in self.items()),
-            summary=self.summary,
+            summary=summary,
             exit_code=int(bool(self.failed or summary["failed_now"] or source.refused)),
             stopped=self.stopped,
-            terminal=None if targets else self._for_terminal,
-            next=self.next or (_next(targets) if self.summary["done"] else ""),
+            terminal=None if call.targets else self._for_terminal,
+            next=self.next or (_next(call.targets) if summary["done"] else ""),
         )
 
     def _for_terminal(self) -> RenderableType:
@@ -234,15 +236,13 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
     failed = job.plan.entries("failed")
     summary = {
         **summary_of(
-            name=source.name,
-            rows=job.rows + source.filtered.total(),
-            filtered=source.filtered,
-            refused=source.refused,
+            source,
+            job.model,
+            job.rows,
             done=job.plan.count("done"),
             made=job.plan.count("done", made=True),
             failed_now=tally.failed,
             errors=Counter(store.error_type(job.db, entry.key) for entry in failed),
-            model=job.model,
             tokens={"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
             seconds=seconds,
         ),
@@ -287,16 +287,14 @@ def in_words(summary: Mapping[str, Any]) -> str:
 
 
 def summary_of(
-    *,
-    name: str,
+    source: Source,
+    model: ServedModel,
     rows: int,
-    filtered: Counter[str],
-    refused: Refusals,
+    *,
     done: int,
     made: int,
     failed_now: int,
     errors: Counter[str],
-    model: ServedModel,
     tokens: Mapping[str, int],
     seconds: float,
 ) -> dict[str, Any]:
@@ -307,19 +305,21 @@ def summary_of(
     "seconds" is the duration of the run; the duration of an `AnnotateJob` includes planning.
 
     Args:
+        rows: number of rows of the source that are not filtered.
+        done: number of annotated rows.
         errors: number of failures by the class of the error.
     """
     return {
-        "input": name,
-        "rows": rows,
+        "input": source.name,
+        "rows": rows + source.filtered.total(),
         "done": done,
         "made": made,
         "failed_now": failed_now,
         "failed": errors.total(),
         "errors": dict(errors.most_common()),
-        "filtered": dict(filtered),
-        "refused": refused.as_json(),
-        "pending": rows - filtered.total() - done - errors.total(),
+        "filtered": dict(source.filtered),
+        "refused": source.refused.as_json(),
+        "pending": rows - done - errors.total(),
         "model": model.resolution.resolved,
         "answered_by": model.about,
         "tokens": dict(tokens),

@@ -19,7 +19,7 @@ from skills.annotate import plan
 from skills.annotate.options import LEAST_RELEVANCE
 from skills.annotate.plan import Source, id_column, is_long_enough
 from skills.annotate.survey_page import Survey, as_markdown, write_html
-from skills.annotate.table import Finished, annotate_source, result_of
+from skills.annotate.table import Finished, annotate_source
 from skills.corpus import exporters
 from skills.corpus.db import reads
 from skills.corpus.db.connection import database, open_corpus
@@ -437,7 +437,7 @@ def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
         Counter({reason: count for reason, count in filtered.items() if count}),
         ids.refused,
     )
-    result = result_of(call, annotate_source(call, source, framework))
+    result = annotate_source(call, source, framework).result()
     missing = {ids.ids[place].text: why for place, why in sorted(made.missing.items())}
     summary = {**(result.summary or {}), "missing": missing}
     return replace(result, summary=summary, exit_code=result.exit_code or int(bool(missing)))

@@ -185,12 +185,10 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
         quoted = (is_quote(abstract, stated[move]) for move in (one, other))
         if alike[one] > 1 or alike[other] > 1 or not all(quoted):
             yield Finding("repeated", other, f"it has the same content as {one}")
-    for move, text in stated.items():
-        for number in unsupported_numbers(abstract, text):
-            yield Finding("number", move, f"the number {number} is not in the abstract")
-    for move, text in stated.items():
-        for name in unsupported_names(abstract, text):
-            yield Finding("name", move, f"the name {name} is not in the abstract")
+    for code, unsupported in (("number", unsupported_numbers), ("name", unsupported_names)):
+        for move, text in stated.items():
+            for word in unsupported(abstract, text):
+                yield Finding(code, move, f"the {code} {word} is not in the abstract")
 
 
 def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:

@@ -91,11 +91,6 @@ class Input:
     refused: Refusals = field(default_factory=Refusals)
     path: Path | None = None
 
-    @property
-    def rows(self) -> int:
-        """The number of rows, including left-out rows."""
-        return len(self.items) + self.filtered.total()
-
 
 def from_table(
     db: sqlite3.Connection,

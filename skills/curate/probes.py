@@ -18,7 +18,7 @@ import random
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from skills.curate import gates
@@ -80,13 +80,12 @@ def _in_turn(*groups: Iterable[T]) -> Iterator[T]:
     return filter(None, itertools.chain.from_iterable(itertools.zip_longest(*groups)))
 
 
-@dataclass(slots=True)
+@dataclass
 class Draft:
     """An annotation that a `Maker` turns into a probe by changing `moves`.
 
     Attributes:
         given: the annotations of all papers, by the digest of the abstract.
-        chance: the random number generator for the change, seeded by seed, kind and abstract.
     """
 
     paper: Paper
@@ -95,11 +94,11 @@ class Draft:
     kind: str
     seed: int
     given: Mapping[str, dict[str, str]]
-    chance: random.Random = field(init=False)
 
-    def __post_init__(self) -> None:
-        drawn = rank(self.seed, self.kind, self.paper.sha256)
-        self.chance = random.Random(drawn)  # noqa: S311  no secret
+    @functools.cached_property
+    def chance(self) -> random.Random:
+        """The random number generator for the change, seeded by seed, kind and abstract."""
+        return random.Random(rank(self.seed, self.kind, self.paper.sha256))  # noqa: S311  no secret
 
     @property
     def stated(self) -> list[str]:

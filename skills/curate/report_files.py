@@ -22,7 +22,7 @@ from skills.curate.gates import REASONS
 from skills.curate.outputs import Curation
 from skills.curate.panel import Panel
 from skills.curate.run_summary import Run
-from skills.nanda.anchors import Anchor, origin_of, read_anchors
+from skills.nanda.anchors import origin_of, read_anchors
 from skills.nanda.confidence import read_suggestions, suggested
 from skills.nanda.framework import Framework, Move
 from skills.nanda.marked_sentences import marked
@@ -342,31 +342,25 @@ def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
 
 def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
     """Return the sentences of the abstract and the moves of an annotation for the template."""
-    item = verdict.item
+    item, abstract = verdict.item, verdict.item.paper.abstract
     stored = item.entry.anchors if item.entry else None
-    anchors = read_anchors(item.paper.abstract, framework.stated(item.moves), stored)
+    anchors = read_anchors(abstract, framework.stated(item.moves), stored)
     unstated = (name for name in framework.names if name not in anchors)
     found = item.entry.suggestions if item.entry else None
-    record = {"suggestions": read_suggestions(item.paper.abstract, unstated, found)}
-    return {
-        "sentences": marked(item.paper.abstract, anchors),
-        "entries": [
-            _entry(move, verdict, anchors.get(move.name), suggested(record, move.name))
-            for move in framework.moves
-        ],
-    }
+    record = {"suggestions": read_suggestions(abstract, unstated, found)}
 
+    def entry(move: Move) -> dict[str, Any]:
+        anchor = anchors.get(move.name)
+        if anchor is None:
+            suggestions = suggested(record, move.name)
+            return {"move": move, "pieces": None, "beside": "", "suggestions": suggestions}
+        origin = origin_of(anchor)
+        return {
+            "move": move,
+            "pieces": [item.moves[move.name] or "(empty)"],
+            "sources": anchor["sentences"],
+            "flags": [(one.code, one.detail) for one in item.findings if one.move == move.name],
+            "checks": f"{origin[0].upper()}{origin[1:]}.",
+        }
 
-def _entry(
-    move: Move, verdict: Verdict, anchor: Anchor | None, suggestions: list[str]
-) -> dict[str, Any]:
-    if anchor is None:
-        return {"move": move, "pieces": None, "beside": "", "suggestions": suggestions}
-    origin = origin_of(anchor)
-    return {
-        "move": move,
-        "pieces": [verdict.item.moves[move.name] or "(empty)"],
-        "sources": anchor["sentences"],
-        "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
-        "checks": f"{origin[0].upper()}{origin[1:]}.",
-    }
+    return {"sentences": marked(abstract, anchors), "entries": list(map(entry, framework.moves))}

@@ -74,7 +74,7 @@ def of_run(run: Run) -> Curation:
     lost = (one for one in run.verdicts if one.decision not in ("kept", "pending"))
     return Curation(
         input=run.source.name,
-        rows=run.source.rows,
+        rows=len(run.verdicts) + run.source.filtered.total(),
         filtered=dict(run.source.filtered),
         annotations=len(run.verdicts),
         **{decision: counts[decision] for decision in DECISIONS},
@@ -84,18 +84,17 @@ def of_run(run: Run) -> Curation:
         judge=_judge(run),
         gates=dict(codes.most_common()),
         not_kept=[
-            NotKept(
-                id=verdict.item.paper.id,
-                title=verdict.item.paper.title,
-                decision=verdict.decision,
-                reasons=list(verdict.reasons),
-                details=list(verdict.details),
-            )
-            for verdict in itertools.islice(lost, SHOWN_NOT_KEPT)
+            NotKept(**_about(one), reasons=list(one.reasons), details=list(one.details))
+            for one in itertools.islice(lost, SHOWN_NOT_KEPT)
         ],
         panel=_panel(run) if run.judged else None,
         probes=_probes(run) if run.probes else None,
     )
+
+
+def _about(verdict: Verdict) -> dict[str, str]:
+    paper = verdict.item.paper
+    return {"id": paper.id, "title": paper.title, "decision": verdict.decision}
 
 
 def _judge(run: Run) -> JudgeFacts:
@@ -174,10 +173,8 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderlin
     rows = panel_statistics.borderline(scores, criteria.thresholds, criteria.min_votes, margin)
     closest = [
         BorderlineRow(
-            id=judged[row].item.paper.id,
+            **_about(judged[row]),
             where=judged[row].item.where,
-            title=judged[row].item.paper.title,
-            decision=judged[row].decision,
             votes=votes,
             distance=round(distance, 4),
         )

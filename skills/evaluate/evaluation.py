@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.api.skill import Call, Result
-from harness.errors import InputError, InvalidReply, ModelUnavailable, UsageError
+from harness.errors import InputError, InvalidReply, UsageError
 from harness.models.backend import OnText
 from harness.models.pool import Choice
 from harness.models.served import ServedModel
@@ -24,10 +23,10 @@ from harness.runs.targets import refuse_sources
 from harness.support import traces
 from harness.support.process import job_lock, require
 from skills.annotate import annotator, plan
-from skills.annotate.annotator import Prepared, stored_form
+from skills.annotate.annotator import Prepared, quotes, stored_form
 from skills.annotate.job import AnnotateJob
-from skills.annotate.table import finish
-from skills.corpus.db import runs, store
+from skills.annotate.table import run_job
+from skills.corpus.db import store
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.db.rows import stored_json
 from skills.corpus.records import Annotated, key_of
@@ -49,7 +48,6 @@ from skills.nanda.confidence import confidence_of
 from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.quotes import QuotesForm
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow
 from skills.reporting.statistics import LEAST_PAPERS
@@ -169,13 +167,9 @@ def compared(
     papers, options, wanted = subject.papers, call.options, call.options.consistency
     if wanted is None:
         wanted = REPEATED if len(papers) >= LEAST_PAPERS else 0
-    repeated, rounds = papers[:wanted], 1 + options.unconstrained
-    times = len(tuple(variations(subject.framework)))
-    count = models * (rounds * len(papers) + times * len(repeated))
-    weight = models * (
-        rounds * sum(len(paper.abstract) for paper in papers)
-        + times * sum(len(paper.abstract) for paper in repeated)
-    )
+    repeated, times = papers[:wanted], len(tuple(variations(subject.framework)))
+    every = [*papers] * (1 + options.unconstrained) + [*repeated] * times
+    count, weight = models * len(every), models * sum(len(paper.abstract) for paper in every)
     again = (
         f", and {len(repeated):,} of them {times} times more (not with --consistency 0)"
         if repeated
@@ -268,16 +262,17 @@ class ModelRunner:
             failed: the number of failures by class of error; the method adds faults of the run.
         """
         every = tuple(variations(self.subject.framework))
-        first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
-        varies = model.entry.form != QuotesForm.name
-        answered = [(paper, row) for paper, row in first if varies and row["moves"] is not None]
-        left_out = sum(len(paper.abstract) for paper, _ in first)
-        left_out -= sum(len(paper.abstract) for paper, _ in answered)
-        self.pace.rows -= len(every) * (len(first) - len(answered))
-        self.pace.weight -= len(every) * left_out
+        answered: list[tuple[Paper, Record]] = []
+        for paper, row in list(zip(self.subject.papers, rows, strict=True))[: self.repeated]:
+            if row["moves"] is not None and not quotes(model):
+                answered.append((paper, row))
+            else:
+                self.pace.rows -= len(every)
+                self.pace.weight -= len(every) * len(paper.abstract)
         if not answered:
             return
-        source = plan.from_papers(self.subject.source.name, [paper for paper, _ in answered])
+        papers = [paper for paper, _ in answered] * len(every)
+        source = plan.from_papers(self.subject.source.name, papers)
         job = RepeatedJob(
             *(self.call, source, self.subject.framework, model, self.db),
             pace=self.pace,
@@ -295,14 +290,9 @@ class ModelRunner:
     def _run(self, job: ComparedJob, phase: str) -> None:
         self.pace.phase = phase
         self.update()
-        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
-            started = time.monotonic()
-            tally = job.run()
-            if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
-                raise tally.stopped  # so that `models.run` tries the next serve entry
-            finish(job, tally, self.path, time.monotonic() - started)
-        if tally.stopped is not None:  # raised after `finish`, which stores the summary of the run
-            raise tally.stopped
+        finished = run_job(job, self.path)
+        if finished.stopped is not None:  # raised now, since `run_job` stores the summary first
+            raise finished.stopped
 
     def _records(
         self, job: ComparedJob, failed: Counter[str], *, of_papers: bool = False
@@ -411,7 +401,7 @@ class ComparedJob(AnnotateJob):
 
 @dataclass
 class RepeatedJob(ComparedJob):
-    """The job that annotates each paper of `source` again in each of `variations`."""
+    """The job that annotates papers again; `source` has all papers once for each variation."""
 
     variations: Sequence[Variation] = field(kw_only=True)
 
@@ -419,16 +409,9 @@ class RepeatedJob(ComparedJob):
     def _annotators(self) -> list[annotator.Annotator]:
         return [replace(self.annotator, framework=one.framework) for one in self.variations]
 
-    @property
-    def rows(self) -> int:
-        return len(self.source.papers) * len(self.variations)
-
-    def paper(self, place: int) -> Paper:
-        return self.source.papers[place % len(self.source.papers)]
-
     def prepare(self, place: int) -> Prepared:
         """Return the request for a row; rows are ordered by variation, and then by paper."""
-        number = place // len(self.source.papers)
+        number = place * len(self.variations) // self.rows
         made = self._annotators[number].prepare(self.paper(place))
         sampling = self.variations[number].sampling
         return _changed(made, sampling, sampling)

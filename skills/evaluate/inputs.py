@@ -68,8 +68,10 @@ def with_gold(
     table = open_table(path, columns, moves=framework.names, limit=limit, notice=notice)
     table.require_moves()
     gold: dict[tuple[str, str], Moves] = {}
-    source = plan.from_rows(table, _with_gold(table, framework, gold))
-    return Subject(source, framework, [gold[one.id, one.sha256] for one in source.papers])
+    source = plan.source_of(table, papers := list[Paper]())
+    rows = _with_gold(table, framework, gold)
+    papers += [row.paper for row in plan.usable_rows(source, rows)]
+    return Subject(source, framework, [gold[one.id, one.sha256] for one in papers])
 
 
 def _with_gold(
@@ -141,7 +143,10 @@ def _labelled(
         with refusing(where) as refused:
             if isinstance(row, InputError):
                 raise row
-            line = _line(row, where)
+            try:
+                line = _Line.model_validate(row)
+            except ValidationError as exc:
+                raise InputError(first_error(exc), where=where, hint=_FORMAT) from exc
             first = seen.setdefault(line.paper_id, number)
             if first != number:
                 raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
@@ -152,13 +157,6 @@ def _labelled(
             paper = Paper("paper_id", line.paper_id, "", abstract, given)
             check_length(paper, framework.max_words, where)
         yield refused.error or (paper, Labelled(sentences, tuple(line.labels)))
-
-
-def _line(row: dict[str, Any], where: str) -> _Line:
-    try:
-        return _Line.model_validate(row)
-    except ValidationError as exc:
-        raise InputError(first_error(exc), where=where, hint=_FORMAT) from exc
 
 
 def papers_of(subject: Subject) -> list[PaperDigests]:

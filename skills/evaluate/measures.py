@@ -94,8 +94,12 @@ def of_annotation(
         "names": {m: not unsupported_names(abstract, t) for m, t in moves.items()},
         "support": {m: checks.support(abstract, t) for m, t in moves.items()},
         "copied": {m: checks.copied(abstract, t) for m, t in moves.items()},
-        "overlap": {m: _overlap(m, moves) for m in moves} if len(moves) > 1 else {},
+        "overlap": {},
     }
+    if len(moves) > 1:  # the highest similarity of each move to any other move
+        for m, text in moves.items():
+            others = (other for name, other in moves.items() if name != m)
+            found["overlap"][m] = max(rouge_l(text, other) for other in others)
     if elsewhere is not None:
         found["floor"] = {m: checks.support(elsewhere, t) for m, t in moves.items()}
     return found
@@ -141,12 +145,6 @@ def of_anchors(
         source = checks.source_sentence(abstract, moves[move], sentences)
         found[move] = {"sentences": sentences, "nearest": source["index"] + 1}
     return found
-
-
-def _overlap(move: str, moves: Mapping[str, str]) -> float:
-    """Return the highest similarity of a move to any other move of the annotation."""
-    others = (text for name, text in moves.items() if name != move)
-    return max(rouge_l(moves[move], text) for text in others)
 
 
 @functools.cache

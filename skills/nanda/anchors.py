@@ -269,13 +269,11 @@ def _is_inside(span: object, abstract: str) -> bool:
 
 
 def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> list[int]:
-    return [_moved(span[0], old, new), _moved(span[1] - 1, old, new) + 1]
-
-
-def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:
-    """Return the new position of the first visible character at or after the old position `at`.
+    """Return the span of the same visible characters in a new layout.
 
     Args:
         old, new: the positions of the visible characters in the old and in the new layout.
     """
-    return new[min(bisect.bisect_left(old, at), len(new) - 1)]
+    ends = (bisect.bisect_left(old, at) for at in (span[0], span[1] - 1))
+    start, last = (new[min(end, len(new) - 1)] for end in ends)
+    return [start, last + 1]

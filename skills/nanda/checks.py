@@ -7,9 +7,8 @@ the argument `moves` has only stated moves.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from rapidfuzz import fuzz
 
@@ -116,30 +115,6 @@ def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
     return sum(map(is_negation, words(given))) > sum(map(is_negation, words(text)))
 
 
-def unusable(abstract: str, moves: Mapping[str, str]) -> str:
-    """Return the reason why the moves of a reply are not an annotation of the abstract, or "".
-
-    There are two reasons:
-        - Repetition: more than half of the moves, and at least three moves, have the same content.
-          An abstract with fewer sentences than half the number of moves leaves the model little
-          choice. In this case, all moves must have the same content, there must be more than three
-          moves, and the abstract must have several sentences.
-        - Invention: more than half of the moves have no content word of the abstract.
-    No annotation in gold_train.csv and gold_dev.csv is refused.
-    """
-    half = len(moves) / 2
-    alike = Counter(move for pair in duplicate_moves(moves) for move in pair[:2])
-    most = 1 + max(alike.values(), default=0)
-    sentences = len(sentences_of(abstract))
-    has_choice = sentences >= half or (sentences > 1 and most == len(moves) > 3)
-    if most >= 3 and most > half and has_choice:
-        return f"{most} of {len(moves)} moves have the same content"
-    invented = [move for move, text in moves.items() if not support(abstract, text)]
-    if len(invented) > half:
-        return f"{', '.join(invented)}: no content word is in the abstract"
-    return ""
-
-
 def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
     """Return the findings about a move of a stored annotation, each as a clause.
 
@@ -186,7 +161,7 @@ def support(abstract: str, text: str) -> float:
     The share is 1.0 for a text without content words. The mean share of the moves of the gold data
     is 0.94; without stemming, the mean would be 0.90.
     """
-    known, found = _abstract_facts(abstract).words, content_words(text)
+    known, found = _content_of(abstract), content_words(text)
     return round(sum(word in known for word in found) / len(found), 3) if found else 1.0
 
 
@@ -196,12 +171,12 @@ def copied(abstract: str, text: str) -> float:
     The share is 1.0 if `text` is a passage of the abstract, even with fewer than `RUN` words, and
     0.0 if `text` has no words.
     """
-    found, runs = words(text), _abstract_facts(abstract).runs
+    found, runs = words(text), _runs_of(abstract)
     if found and is_passage(abstract, text):
         return 1.0
     inside: set[int] = set()
     for i in range(len(found) - RUN + 1):
-        if tuple(found[i : i + RUN]) in runs:
+        if found[i : i + RUN] in runs:
             inside.update(range(i, i + RUN))
     return round(len(inside) / len(found), 3) if found else 0.0
 
@@ -239,17 +214,14 @@ def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
     return pairs
 
 
-class _AbstractFacts(NamedTuple):
-    """The stems of the content words of an abstract, and all its runs of `RUN` words."""
-
-    words: frozenset[str]
-    runs: frozenset[tuple[str, ...]]
+@kept(ABSTRACTS)
+def _content_of(abstract: str) -> frozenset[str]:
+    """Return the stems of the content words of an abstract."""
+    return frozenset(content_words(abstract))
 
 
 @kept(ABSTRACTS)
-def _abstract_facts(abstract: str) -> _AbstractFacts:
+def _runs_of(abstract: str) -> frozenset[tuple[str, ...]]:
+    """Return all runs of `RUN` words of an abstract."""
     given = words(abstract)
-    return _AbstractFacts(
-        frozenset(content_words(abstract)),
-        frozenset(tuple(given[i : i + RUN]) for i in range(len(given) - RUN + 1)),
-    )
+    return frozenset(given[i : i + RUN] for i in range(len(given) - RUN + 1))

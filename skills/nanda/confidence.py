@@ -171,15 +171,11 @@ def read_suggestions(
 
 def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of each move that a section states, with section, page and doubts."""
-    stored = record.get("sections")
     shown = {}
-    for move, one in stored.items() if isinstance(stored, Mapping) else ():
-        if isinstance(one, Mapping) and isinstance(one.get("text"), str):
-            unknown = one.get("unsupported")
-            listed = ", ".join(map(str, unknown)) if isinstance(unknown, list) else ""
-            doubt = f"; not in the section: {listed}" if isinstance(unknown, list) else ""
-            place = f"section {one.get('section', '')}, p. {one.get('page', '')}"
-            shown[move] = f"{one['text']} ({place}{doubt})"
+    for move, one in (record.get("sections") or {}).items():
+        unknown = ", ".join(one.get("unsupported", ()))
+        doubt = f"; not in the section: {unknown}" if unknown else ""
+        shown[move] = f"{one['text']} (section {one['section']}, p. {one['page']}{doubt})"
     return shown
 
 

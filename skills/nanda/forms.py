@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationError
@@ -18,14 +18,11 @@ from skills.nanda.anchors import Anchor, anchors_of
 from skills.nanda.framework import Framework, problems
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import heading_end
-from skills.nanda.text import sanitize
 
 CHARS_PER_TOKEN = 3
 """Low estimate of the characters per token: prose has 4 or 5, names and numbers have fewer."""
 TOKENS_AROUND = 12
 """Number of tokens of a reply for each move in addition to its text: key, quotes, line break."""
-QUOTED_CHARS = 1200
-"""Maximum number of characters of an unusable reply that the repair request quotes."""
 
 
 class UnusableReply(ValueError):
@@ -46,13 +43,11 @@ class Form(ABC):
 
     Attributes:
         examples: few-shot examples for a general model.
-        retry: the last sentence of the repair request.
     """
 
     framework: Framework
     examples: tuple[Example, ...] = ()
     name: ClassVar[Literal["json", "tagged", "quotes"]]
-    retry: ClassVar[str] = "Write the whole JSON object again, correctly, and nothing else."
     tokens_around: ClassVar[int] = TOKENS_AROUND
 
     @abstractmethod
@@ -137,19 +132,20 @@ class Form(ABC):
             **self.constraint(takes_grammar=model.takes_grammar),
         )
 
-    def repair(self, request: Request, answer: str, problem: str) -> Request:
-        """Return the request that follows an unusable reply: it quotes the reply and the problem.
+    def repair(self, request: Request, answer: str, problem: str) -> Request | None:
+        """Return the request that follows an unusable reply.
 
-        The quoted reply is sanitized, since it may repeat special tokens of the abstract.
+        The result is None for a format in which a second request would get the same reply.
 
         Args:
             request: the request to which the model gave the reply.
             answer: the text of the reply.
         """
-        shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
-        complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
-        turns = Message("assistant", shown), Message("user", complaint)
-        return replace(request, messages=(*request.messages, *turns))
+        return None
+
+    def problem_of(self, moves: Mapping[str, str], abstract: str) -> str:
+        """Return the reason why the stated moves of a reply are not usable, or ""."""
+        return ""
 
     @property
     def max_tokens(self) -> int:

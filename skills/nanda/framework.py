@@ -1,8 +1,8 @@
-"""Read frameworks of moves, and derive the schemas and the grammar of annotations.
+"""Read frameworks of moves, and validate the moves of annotations.
 
 `nanda()` returns the built-in framework, and `load(path)` reads a framework from a file. The option
 `--framework` names a file or a framework of a plugin. A framework defines the pydantic model of an
-annotation, the JSON Schema of a reply, and the grammar of the tagged completion.
+annotation.
 """
 
 from __future__ import annotations
@@ -35,14 +35,11 @@ if TYPE_CHECKING:
 NANDA = Path(__file__).with_name("nanda.yaml")
 TASK = "annotate"
 """The task of models that annotate with the built-in framework, or with every framework."""
-OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = set_of(
     "arxiv_id paper_id id title abstract anchors confidence uncertain suggestions sections checks"
     " provenance"
 )
 """Names that a move cannot have, since records or tables of annotations use them as keys."""
-NUMBERS = "sentence-numbers"
-"""The key of the sentence numbers of all moves in a JSON reply; no move can have this name."""
 MOST_SENTENCES = 3
 """Maximum number of sentences that a model may give as the origin of a move."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
@@ -194,36 +191,6 @@ class Framework(_Strict):
                 hint=f'Write "{self.not_stated}" for a move that the abstract does not state.',
             ) from exc
 
-    def json_schema(self) -> dict[str, Any]:
-        """Return the JSON Schema that constrains a general model.
-
-        The sentence numbers precede the moves, so that the model selects sentences first. The
-        schema only contains keywords that LLGuidance, llama.cpp's grammars and Ollama all enforce,
-        since some engines ignore a schema with other keywords.
-        """
-        number = {"type": "integer", "minimum": 1, "maximum": 99}
-        numbers = {"type": "array", "items": number, "maxItems": MOST_SENTENCES}
-        text = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
-        of_moves = _object_schema(dict.fromkeys(self.names, numbers))
-        return _object_schema({NUMBERS: of_moves, **dict.fromkeys(self.names, text)})
-
-    def grammar(self) -> str:
-        """Return the grammar of the tagged completion, in the Lark syntax of LLGuidance.
-
-        A completion has a line for each move. A value does not start with a blank, and contains
-        neither control characters nor "</", so that the closing tag cannot occur too early.
-        """
-        more, before, parts = self.max_chars - 1, f"{OPEN_TAG}\n", list[str]()
-        for move in self.moves:
-            parts.append(f"{json.dumps(f'{before}{move.label}: ')} VALUE")
-            before = "\n"
-        return (
-            "%llguidance {}\n"
-            f"start: {' '.join(parts)} {json.dumps(f'{before}{CLOSE_TAG}')}\n"
-            rf"VALUE: /[^\s\x00-\x1f\x7f<]([^\x00-\x1f\x7f<]|<[^\x00-\x1f\x7f<\/]){{0,{more}}}/"
-            "\n"
-        )
-
 
 def longest_quote(max_chars: int) -> int:
     """Return `Framework.longest` for a value of `Framework.max_chars`."""
@@ -284,16 +251,6 @@ def _annotation_model(framework: Framework) -> type[BaseModel]:
         __module__=__name__,
         **fields,
     )
-
-
-def _object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object that requires these properties and allows no other."""
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def _bare(text: str) -> str:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from harness.models.backend import Message
-from skills.nanda.anchors import lexical_anchors
+from harness.models.backend import Message, Request
+from skills.nanda.anchors import lexical_anchors, sentences_of
+from skills.nanda.checks import duplicate_moves, support
 from skills.nanda.forms import TOKENS_AROUND, Example, Form, UnusableReply
-from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG
+from skills.nanda.framework import MOST_SENTENCES, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.passages import numbered, prompt_of
 from skills.nanda.text import sanitize
 
+OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
+NUMBERS = "sentence-numbers"
+"""The key of the sentence numbers of all moves in a JSON reply; no move can have this name."""
+QUOTED_CHARS = 1200
+"""Maximum number of characters of an unusable reply that the repair request quotes."""
 TOKENS_OF_NUMBERS = 16
 """Number of tokens for up to three sentence numbers of a move in JSON, with key and brackets."""
 _BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
@@ -37,7 +44,50 @@ class Decision:
     unstated: str = ""
 
 
-class JsonForm(Form):
+class GeneratedForm(Form):
+    """A format of a model that generates the moves, and that can repair an unusable reply.
+
+    Attributes:
+        retry: the last sentence of the repair request.
+    """
+
+    retry: ClassVar[str] = "Write the whole JSON object again, correctly, and nothing else."
+
+    def repair(self, request: Request, answer: str, problem: str) -> Request:
+        """Return the request that follows an unusable reply: it quotes the reply and the problem.
+
+        The quoted reply is sanitized, since it may repeat special tokens of the abstract.
+        """
+        shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
+        complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
+        turns = Message("assistant", shown), Message("user", complaint)
+        return replace(request, messages=(*request.messages, *turns))
+
+    def problem_of(self, moves: Mapping[str, str], abstract: str) -> str:
+        """Return the reason why the moves of a reply are not an annotation of the abstract, or "".
+
+        There are two reasons:
+            - Repetition: more than half of the moves, and at least three moves, have the same
+              content. An abstract with fewer sentences than half the number of moves leaves the
+              model little choice. In this case, all moves must have the same content, there must be
+              more than three moves, and the abstract must have several sentences.
+            - Invention: more than half of the moves have no content word of the abstract.
+        No annotation in gold_train.csv and gold_dev.csv is refused.
+        """
+        half = len(moves) / 2
+        alike = Counter(move for pair in duplicate_moves(moves) for move in pair[:2])
+        most = 1 + max(alike.values(), default=0)
+        sentences = len(sentences_of(abstract))
+        has_choice = sentences >= half or (sentences > 1 and most == len(moves) > 3)
+        if most >= 3 and most > half and has_choice:
+            return f"{most} of {len(moves)} moves have the same content"
+        invented = [move for move, text in moves.items() if not support(abstract, text)]
+        if len(invented) > half:
+            return f"{', '.join(invented)}: no content word is in the abstract"
+        return ""
+
+
+class JsonForm(GeneratedForm):
     """The format `json`, for general models.
 
     The prompt has the moves, the rules and the abstract with numbered sentences. The reply is JSON
@@ -90,7 +140,7 @@ class JsonForm(Form):
         return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
-        return {"json_schema": self.framework.json_schema()}
+        return {"json_schema": reply_schema(self.framework)}
 
     def parse(self, text: str) -> dict[str, Any]:
         """Return the moves of a JSON reply, without sentence numbers; a code fence is ignored."""
@@ -108,6 +158,25 @@ class JsonForm(Form):
             numbers |= {name: of_move for name, of_move in listed.items() if of_move}
         as_lists = {name: n if isinstance(n, list) else [n] for name, n in numbers.items()}
         return {name: n for name, n in as_lists.items() if {*map(type, n)} == {int}}
+
+
+def reply_schema(framework: Framework) -> dict[str, Any]:
+    """Return the JSON Schema that constrains a general model.
+
+    The sentence numbers precede the moves, so that the model selects sentences first. The schema
+    only contains keywords that LLGuidance, llama.cpp's grammars and Ollama all enforce, since some
+    engines ignore a schema with other keywords.
+    """
+
+    def schema_of(properties: dict[str, Any]) -> dict[str, Any]:
+        fields = {"type": "object", "properties": properties, "required": list(properties)}
+        return {**fields, "additionalProperties": False}
+
+    number = {"type": "integer", "minimum": 1, "maximum": 99}
+    numbers = {"type": "array", "items": number, "maxItems": MOST_SENTENCES}
+    text = {"type": "string", "minLength": 1, "maxLength": framework.max_chars}
+    of_moves = schema_of(dict.fromkeys(framework.names, numbers))
+    return schema_of({NUMBERS: of_moves, **dict.fromkeys(framework.names, text)})
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -141,7 +210,7 @@ def _split(value: Any) -> tuple[list[int], Any]:
     return [int(number) for number in marked[1].split(",")], value[marked.end() :]
 
 
-class TaggedForm(Form):
+class TaggedForm(GeneratedForm):
     """The format `tagged`, for a model tuned to write the moves in its own words.
 
     The prompt is short. The completion has the format that the model was trained on:
@@ -166,7 +235,7 @@ class TaggedForm(Form):
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
         fields: dict[str, Any] = {"stop": (CLOSE_TAG,)}
-        return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
+        return {**fields, "grammar": tagged_grammar(self.framework)} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
         """Return the moves on the lines between the tags; each of the tags may be missing."""
@@ -208,3 +277,21 @@ class TaggedForm(Form):
                 raise ValueError(f"{name} does not fit on one line of a tagged completion")
         lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
+
+
+def tagged_grammar(framework: Framework) -> str:
+    """Return the grammar of the tagged completion, in the Lark syntax of LLGuidance.
+
+    A completion has a line for each move. A value does not start with a blank, and contains neither
+    control characters nor "</", so that the closing tag cannot occur too early.
+    """
+    more, before, parts = framework.max_chars - 1, f"{OPEN_TAG}\n", list[str]()
+    for move in framework.moves:
+        parts.append(f"{json.dumps(f'{before}{move.label}: ')} VALUE")
+        before = "\n"
+    return (
+        "%llguidance {}\n"
+        f"start: {' '.join(parts)} {json.dumps(f'{before}{CLOSE_TAG}')}\n"
+        rf"VALUE: /[^\s\x00-\x1f\x7f<]([^\x00-\x1f\x7f<]|<[^\x00-\x1f\x7f<\/]){{0,{more}}}/"
+        "\n"
+    )

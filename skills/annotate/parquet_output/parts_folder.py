@@ -90,30 +90,28 @@ class PartsFolder:
             UsageError: the file system of the URL is unknown, or its package is missing.
             OutputError: the path is a file, or the folder cannot be created.
         """
-        with self._reported("cannot be created"):
-            fs, root = self._place()
+        with self._place("cannot be created") as (fs, root):
             if fs.isfile(root):
                 raise OutputError("is a file", where=self.url, hint="Name a folder for the parts.")
             fs.makedirs(root, exist_ok=True)
 
     def take_over(self, run: str) -> None:
         """Allow only `run` to write parts, and remove files that other runs have begun."""
-        with self._reported("cannot be written"):
-            fs, root = self._place()
+        with self._place("cannot be written") as (fs, root):
             fs.pipe_file(f"{root}/{RUN}", run.encode())
-            for name in self._names():
+            for name in _names(fs, root):
                 if name.startswith("_") and name.endswith(TEMPORARY):
                     with contextlib.suppress(FileNotFoundError):
                         fs.rm_file(f"{root}/{name}")
 
     def names(self) -> list[str]:
         """Return the names of the parts, sorted."""
-        with self._reported("cannot be read"):
-            return [name for name in self._names() if is_part(name)]
+        with self._place("cannot be read") as (fs, root):
+            return [name for name in _names(fs, root) if is_part(name)]
 
     def open(self, name: str) -> Any:
         """Open a file of the folder for reading bytes, and return the file object of fsspec."""
-        fs, root = self._place()
+        fs, root = self._file_system()
         return fs.open(f"{root}/{name}", "rb")
 
     def write(self, name: str, content: bytes, run: str) -> None:
@@ -122,8 +120,7 @@ class PartsFolder:
         Raises:
             OutputError: the file cannot be written, or another run has taken the folder over.
         """
-        with self._reported("cannot be written"):
-            fs, root = self._place()
+        with self._place("cannot be written") as (fs, root):
             temporary = f"{root}/_{name}.{secrets.token_hex(4)}{TEMPORARY}"
             fs.pipe_file(temporary, content)
             owner = fs.cat_file(f"{root}/{RUN}") if fs.exists(f"{root}/{RUN}") else b""
@@ -138,8 +135,7 @@ class PartsFolder:
 
     def set_aside(self, name: str) -> None:
         """Rename an incomplete part, so that readers ignore it."""
-        with self._reported("cannot be written"):
-            fs, root = self._place()
+        with self._place("cannot be written") as (fs, root):
             fs.mv(f"{root}/{name}", f"{root}/{BROKEN}{name}")
 
     @contextlib.contextmanager
@@ -148,8 +144,7 @@ class PartsFolder:
 
         A node that shares the folder finds the file (see `problem`).
         """
-        with self._reported("cannot be written"):
-            fs, root = self._place()
+        with self._place("cannot be written") as (fs, root):
             fs.pipe_file(f"{root}/_{run}{TEMPORARY}", b"")
         try:
             yield
@@ -160,43 +155,46 @@ class PartsFolder:
     def problem(self, run: str) -> str:
         """Return why this node cannot write parts of `run` to the folder; "" if the node can."""
         try:
-            fs, root = self._place()
+            fs, root = self._file_system()
             if not fs.exists(f"{root}/_{run}{TEMPORARY}"):
                 return f"does not share the folder {self.url}"
             probe = f"{root}/_probe-{secrets.token_hex(4)}{TEMPORARY}"
             fs.pipe_file(probe, b"")
             fs.rm_file(probe)
-            free = shutil.disk_usage(root).free if _is_local(fs) else LEAST_FREE
+            is_local = "file" in fs.protocol  # a name or a tuple of names
+            free = shutil.disk_usage(root).free if is_local else LEAST_FREE
         except (OSError, ImportError, ValueError) as exc:
             return f"cannot write into {self.url}: {exc}"
         if free < LEAST_FREE:
             return f"has {free / 1e6:.0f} MB free for {self.url}; {LEAST_FREE / 1e6:.0f} are needed"
         return ""
 
-    def _names(self) -> list[str]:
-        fs, root = self._place()
-        fs.invalidate_cache()
-        return sorted(path.rpartition("/")[2] for path in fs.ls(root, detail=False))
-
-    def _place(self) -> tuple[Any, str]:
+    def _file_system(self) -> tuple[Any, str]:
+        """Return the file system of fsspec, and the path of the folder in it."""
         from fsspec.core import url_to_fs
 
         fs, root = url_to_fs(self.url)
         return fs, root.rstrip("/")
 
     @contextlib.contextmanager
-    def _reported(self, what: str) -> Iterator[None]:
+    def _place(self, what: str) -> Iterator[tuple[Any, str]]:
+        """Yield the result of `_file_system`, and convert the errors of a block.
+
+        Args:
+            what: a predicate for messages, such as "cannot be read".
+        """
         try:
-            yield
+            yield self._file_system()
         except (ImportError, ValueError) as exc:  # a URL scheme that no installed package handles
             raise UsageError(str(exc).rstrip("."), where=self.url) from exc
         except OSError as exc:
             raise OutputError(f"{what}: {exc.strerror or exc}", where=self.url) from exc
 
 
-def _is_local(fs: Any) -> bool:
-    """Return True for a local file system, including mounted file systems."""
-    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+def _names(fs: Any, root: str) -> list[str]:
+    """Return the names of all files in a folder, sorted."""
+    fs.invalidate_cache()
+    return sorted(path.rpartition("/")[2] for path in fs.ls(root, detail=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,14 @@ class BatchAnnotator:
         self._model: ServedModel | HarnessError
         try:
             self._model = load()
-            _check_identity(job.identity(self._model), identity)
+            found = job.identity(self._model)
+            if found["key"] != identity["key"]:
+                raise ChecksumMismatch(
+                    f"this node has another model or version: {found['digests']}, "
+                    f"instead of {identity['digests']}",
+                    where=platform.node(),
+                    hint="Give all nodes the same weights and the same version of the harness.",
+                )
         except HarnessError as error:
             self._model = error
 
@@ -150,23 +157,6 @@ class BatchAnnotator:
             OutputError: the part cannot be written, or another run has taken the folder over.
         """
         before, rows = dataclasses.replace(model.usage), list[Annotated | Failed]()
-        stopped = self._annotate(model, papers, rows)
-        ended = [row.paper for row in rows]
-        if rows:
-            content = encode(rows, self._job.framework, self._schema)
-            self._job.folder.write(part_name(self._job.run, ended), content, self._job.run)
-        errors = Counter(row.failure.error_type for row in rows if isinstance(row, Failed))
-        used = model.usage.since(before)
-        return _figures(ended, len(rows) - errors.total(), errors, used, stopped)
-
-    def _annotate(
-        self, model: ServedModel, papers: Sequence[Paper], rows: list[Annotated | Failed]
-    ) -> HarnessError | None:
-        """Annotate papers, and append each annotation or failure to `rows`.
-
-        Returns:
-            The error that stopped the work, or None if all papers were processed.
-        """
 
         def keep(task: Task, record: dict[str, Any]) -> None:
             rows.append(Annotated(task.paper, record))
@@ -177,18 +167,14 @@ class BatchAnnotator:
         annotator = self._job.annotator(model)
         tasks = (task_of(paper, partial(annotator.prepare, paper)) for paper in papers)
         stop = model.cancel = StopToken()
-        return annotate_tasks(annotator, tasks, keep, refuse, stop).stopped
-
-
-def _check_identity(found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise ChecksumMismatch if this node would make different annotations than the job."""
-    if found["key"] != identity["key"]:
-        raise ChecksumMismatch(
-            f"this node has another model or version: {found['digests']}, "
-            f"instead of {identity['digests']}",
-            where=platform.node(),
-            hint="Give all nodes the same weights and the same version of the harness.",
-        )
+        stopped = annotate_tasks(annotator, tasks, keep, refuse, stop).stopped
+        ended = [row.paper for row in rows]
+        if rows:
+            content = encode(rows, self._job.framework, self._schema)
+            self._job.folder.write(part_name(self._job.run, ended), content, self._job.run)
+        errors = Counter(row.failure.error_type for row in rows if isinstance(row, Failed))
+        used = model.usage.since(before)
+        return _figures(ended, len(rows) - errors.total(), errors, used, stopped)
 
 
 def _figures(

@@ -22,7 +22,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +43,7 @@ from harness.models.cluster.node import PROBE_SECONDS, Node
 from harness.models.served import ServedModel
 from harness.plugins.loader import node_backends
 from harness.runs import cluster_placement
+from harness.runs.jobs import Tally
 from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support import ctrl_c
 from harness.support.process import require
@@ -59,10 +60,9 @@ from skills.annotate.parquet_output.parts_folder import (
     scan,
 )
 from skills.annotate.parquet_output.parts_job import BatchAnnotator, PartsJob, load_resolved
-from skills.annotate.plan import TICK_ROWS, usable_rows
+from skills.annotate.plan import TICK_ROWS, Source, source_of, usable_rows
 from skills.annotate.table import add_hint, in_words, summary_of
 from skills.corpus.table import Table, open_table
-from skills.corpus.tables.refusals import Refusals
 from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
@@ -83,22 +83,20 @@ class Counts:
     """Counts of the rows of a table, and of the papers that earlier runs saved in parts.
 
     Attributes:
-        rows: number of rows of the table, including rows that are left out.
+        source: the table, with its left-out rows; the papers are not in memory.
+        rows: number of rows of the table that are not left out.
         done: number of papers that earlier runs annotated.
         failed: number of papers that earlier runs failed to annotate.
         due: number of papers that the run has to annotate.
         chars: total number of characters of the abstracts that are due.
-        filtered: number of left-out rows by reason.
-        refused: the errors of left-out rows that cannot be used.
     """
 
+    source: Source
     rows: int = 0
     done: int = 0
     failed: int = 0
     due: int = 0
     chars: int = 0
-    filtered: Counter[str] = field(default_factory=Counter)
-    refused: Refusals = field(default_factory=Refusals)
 
 
 def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
@@ -151,15 +149,9 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
             files, resolution = call.models.registry.files, model.resolution
             sent = assignment(resolution.chosen, files, node_backends, model.slots, room.cpus)
             load = partial(load_resolved, resolution, model.entry, sent)
-            return PartsRun(call, job, table.path, model, counts).run(
-                Pipeline(
-                    partial(read_batches, batches),
-                    (job, load, identity),
-                    room.actors,
-                    room.cpus,
-                    placement.gpus,
-                )
-            )
+            feed, annotator = partial(read_batches, batches), (job, load, identity)
+            pipeline = Pipeline(feed, annotator, room.actors, room.cpus, placement.gpus)
+            return run_pipeline(call, job, model, counts, pipeline)
 
         return call.models.run(task_of(framework, call.models.registry), work, slots=None)
 
@@ -193,10 +185,10 @@ def write_batches(
     Raises:
         InputError: the table cannot be read, or no row can be annotated.
     """
-    counts = Counts()
+    counts = Counts(source_of(table, ()))
     with gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as lines:
         batch = list[dict[str, Any]]()
-        rows = usable_rows(table, table.rows_or_errors(), counts.filtered, counts.refused)
+        rows = usable_rows(counts.source, table.rows_or_errors())
         for counts.rows, row in enumerate(rows, start=1):
             if counts.rows % TICK_ROWS == 0:
                 tick(f"{counts.rows:,} papers")
@@ -212,7 +204,6 @@ def write_batches(
                     batch.clear()
         if batch:
             lines.write(f"{json.dumps(batch)}\n")
-    counts.rows += counts.filtered.total()
     return counts
 
 
@@ -223,102 +214,69 @@ def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
             yield {"papers": line}
 
 
-@dataclass(slots=True)
-class PartsRun:
-    """A run that annotates the papers that are due, with the figures so far.
+def run_pipeline(
+    call: Call, job: PartsJob, model: ServedModel, counts: Counts, pipeline: Pipeline
+) -> Result:
+    """Annotate the papers that are due, print a summary, and return the result of the line.
 
-    Attributes:
+    Args:
         model: the model that the first actor loaded and closed, for messages and the summary.
+
+    Raises:
+        ModelUnavailable: the model became unavailable, and neither this run nor an earlier run has
+            annotated a paper. A fallback is then tried.
     """
-
-    call: Call
-    job: PartsJob
-    path: Path
-    model: ServedModel
-    counts: Counts
-    done: int = 0
-    failed: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    def run(self, pipeline: Pipeline) -> Result:
-        """Annotate the papers that are due, and return the result of the line.
-
-        Raises:
-            ModelUnavailable: the model became unavailable, and neither this run nor an earlier run
-                has annotated a paper. A fallback is then tried.
-        """
-        counts, screen, options = self.counts, self.call.screen, self.call.options
-        counts.refused.report(screen)
-        actors = f"{counted(pipeline.actors, 'actor')} with {counted(self.model.slots, 'slot')}"
-        failed = 0 if options.retry_failed else counts.failed
-        to_do = announcement(f"on {actors} each", counts.due, counts.done, failed, counts.filtered)
-        screen.notice(f"{self.path}: {to_do}")
-        started = time.monotonic()
-        stopped = self._annotate(pipeline) if counts.due else None
-        if isinstance(stopped, ModelUnavailable) and not (self.done or counts.done):
-            raise stopped
-        return self._result(stopped, time.monotonic() - started)
-
-    def _annotate(self, pipeline: Pipeline) -> HarnessError | None:
-        """Run the pipeline; return the error that ended the run, or None without an error."""
-        counts, call = self.counts, self.call
-        pace = ProgressEstimate(counts.due, counts.chars, counts.filtered.total(), unit="papers")
-        with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():
-            try:
-                for part in figures(pipeline, call.cancel):
-                    self._add(part, pace)
-                    update()
-            except HarnessError as error:
-                return error
-        return None
-
-    def _add(self, part: dict[str, Any], pace: ProgressEstimate) -> None:
-        self.done += part["done"]
-        self.failed += part["failed"]
-        self.errors.update(json.loads(part["errors"]))
-        for kind in ("prompt", "completion"):
-            self.tokens[kind] += part[f"{kind}_tokens"]
-        pace.done, pace.failed = self.done, self.failed
-        pace.add_work(part["chars"], part["completion_tokens"])
-        if isinstance(rates := self.call.screen.rates, Rates):
-            rates.add((part["node"], ""), part["completion_tokens"])
-
-    def _result(self, stopped: HarnessError | None, seconds: float) -> Result:
-        """Return the result of the line, and print a summary.
-
-        Args:
-            stopped: the error that ended the run, or None.
-            seconds: the duration of the run.
-        """
-        counts, folder = self.counts, self.job.folder.url
-        before = 0 if self.call.options.retry_failed else counts.failed
-        self.errors["before"] += self.failed + before - self.errors.total()
-        if stopped is not None:
-            add_hint(stopped, f"The parts in {folder} are kept; the same line continues the job.")
-        summary = {
-            **summary_of(
-                name=str(self.path),
-                rows=counts.rows,
-                filtered=counts.filtered,
-                refused=counts.refused,
-                done=counts.done + self.done,
-                made=self.done,
-                failed_now=self.failed,
-                errors=+self.errors,
-                model=self.model,
-                tokens=self.tokens,
-                seconds=seconds,
-            ),
-            "folder": folder,
-        }
-        self.call.screen.notice(in_words(summary))
-        return Result(
-            summary=summary,
-            exit_code=int(bool(summary["failed"] or counts.refused)),
-            stopped=stopped,
-            next=f"/corpus add {folder}" if summary["done"] else "",
-        )
+    source, now, folder = counts.source, Tally(), job.folder.url
+    errors, tokens = Counter[str](), Counter[str]()
+    source.refused.report(call.screen)
+    if call.options.retry_failed:
+        counts.failed = 0  # the failed papers are due
+    actors = f"{counted(pipeline.actors, 'actor')} with {counted(model.slots, 'slot')}"
+    rows = counts.due, counts.done, counts.failed, source.filtered
+    call.screen.notice(f"{source.name}: {announcement(f'on {actors} each', *rows)}")
+    started = time.monotonic()
+    pace = ProgressEstimate(counts.due, counts.chars, source.filtered.total(), unit="papers")
+    with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():
+        try:
+            for part in figures(pipeline, call.cancel) if counts.due else ():
+                now.done += part["done"]
+                now.failed += part["failed"]
+                errors.update(json.loads(part["errors"]))
+                for kind in ("prompt", "completion"):
+                    tokens[kind] += part[f"{kind}_tokens"]
+                pace.done, pace.failed = now.done, now.failed
+                pace.add_work(part["chars"], part["completion_tokens"])
+                if isinstance(rates := call.screen.rates, Rates):
+                    rates.add((part["node"], ""), part["completion_tokens"])
+                update()
+        except HarnessError as error:
+            now.stopped = error
+    if isinstance(now.stopped, ModelUnavailable) and not (now.done or counts.done):
+        raise now.stopped
+    errors["before"] += now.failed + counts.failed - errors.total()
+    if now.stopped is not None:
+        add_hint(now.stopped, f"The parts in {folder} are kept; the same line continues the job.")
+    summary = {
+        **summary_of(
+            source,
+            model,
+            counts.rows,
+            done=counts.done + now.done,
+            made=now.done,
+            failed_now=now.failed,
+            errors=+errors,
+            tokens=tokens,
+            seconds=time.monotonic() - started,
+        ),
+        "folder": folder,
+    }
+    call.screen.notice(in_words(summary))
+    return Result(
+        summary=summary,
+        exit_code=int(bool(summary["failed"] or source.refused)),
+        stopped=now.stopped,
+        next=f"/corpus add {folder}" if summary["done"] else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)

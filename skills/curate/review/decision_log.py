@@ -135,83 +135,23 @@ def outcome(decisions: Sequence[Decision]) -> Decision | Unsettled:
     return "disputed"
 
 
-@dataclass(slots=True)
-class Journal:
-    """The file to which the processes of all reviewers append decisions, one at a time."""
+@contextlib.contextmanager
+def _held(lock: FileLock, journal: Path) -> Iterator[None]:
+    """Lock a journal in a block, so that no other process or thread changes it.
 
-    path: Path
-    framework: Framework
-    lock: FileLock
-    _read: int = 0
-    _lines: int = 0
+    Blocks can be nested.
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the journal in a block, so that no other process or thread changes the journal.
+    Raises:
+        OutputError: another process holds the lock for longer than `WAIT`.
+    """
+    import filelock
 
-        Blocks can be nested.
-
-        Raises:
-            OutputError: another process holds the lock for longer than `WAIT`.
-        """
-        import filelock
-
-        try:
-            with self.lock:
-                yield
-        except filelock.Timeout as exc:
-            what = "another process is writing to it"
-            raise OutputError(what, where=shown(self.path), hint=STORED) from exc
-
-    def read_new(self) -> Iterator[Decision]:
-        """Yield the decisions of the journal that this object has neither read nor appended.
-
-        Raises:
-            InputError: the journal cannot be read, or a line is not a decision on a paper with the
-                moves of the framework.
-        """
-        with reading(self.path):
-            lines = complete_lines(self.path, self._read)
-        for line in lines:
-            try:
-                decision = Decision.model_validate_json(line)
-            except ValidationError as exc:
-                raise self._damaged("is not a decision of a review") from exc
-            if set(decision.moves) != set(self.framework.names):
-                raise self._damaged(f"has other moves than the framework {self.framework.name}")
-            self._read += len(line)
-            self._lines += 1
-            yield decision
-
-    def append(self, decision: Decision) -> None:
-        """Append a decision to the journal, and sync the journal to the disk.
-
-        The caller must hold the lock of the journal, and must have read all new decisions.
-
-        Raises:
-            OutputError: the decision cannot be written; the file is unchanged.
-        """
-        line = decision.model_dump_json().encode() + b"\n"
-        try:
-            append_lines(self.path, line)
-        except OSError as exc:
-            what = f"the decision is not stored: {exc.strerror or exc}"
-            raise OutputError(what, where=shown(self.path), hint=STORED) from exc
-        self._read += len(line)
-        self._lines += 1
-
-    def repair(self) -> None:
-        """Remove an incomplete last line of the journal; the caller must hold the lock."""
-        with reading(self.path):
-            if self.path.exists():
-                append_lines(self.path, b"")
-
-    def _damaged(self, what: str) -> InputError:
-        return InputError(
-            what,
-            where=place(self.path, "line", self._lines + 1),
-            hint="Repair the line, or move the file away: the gold table then stays as it is.",
-        )
+    try:
+        with lock:
+            yield
+    except filelock.Timeout as exc:
+        what = "another process is writing to it"
+        raise OutputError(what, where=shown(journal), hint=STORED) from exc
 
 
 @dataclass(slots=True)
@@ -219,6 +159,8 @@ class ReviewLog:
     """The log of the decisions on the papers of one gold table; `open_log` creates it.
 
     Attributes:
+        journal: the file to which the processes of all reviewers append decisions, one at a time.
+        lock: the lock of the journal.
         wrote: called with the SHA-256 of a new table before it replaces the old table.
         own: the keys of the papers whose rows were not written by a review.
         restored: number of accepted rows that were missing from the table.
@@ -227,7 +169,9 @@ class ReviewLog:
     """
 
     gold: GoldTable
-    file: Journal
+    journal: Path
+    framework: Framework
+    lock: FileLock
     wrote: Callable[[str], None]
     own: set[str] = field(default_factory=set)
     restored: int = 0
@@ -235,10 +179,8 @@ class ReviewLog:
     _decided: dict[str, list[Decision]] = field(default_factory=lambda: defaultdict(list))
     _order: list[Decision] = field(default_factory=list)
     _drafts: dict[tuple[str, str], Decision] = field(default_factory=dict)
-
-    @property
-    def journal(self) -> Path:
-        return self.file.path
+    _read: int = 0
+    _lines: int = 0
 
     def decisions(self, item: Item) -> list[Decision]:
         """Return the decisions on an annotation that were not undone, in the order of the journal.
@@ -332,7 +274,7 @@ class ReviewLog:
         """
         with self.locked():
             self._refuse(decision, item)
-            self.file.append(decision)
+            self._append(decision)
             self._apply(decision)
             if self._update_row(decision.key):
                 self.gold.write(self.wrote)
@@ -340,13 +282,13 @@ class ReviewLog:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the journal in a block, after reading the new decisions of other processes."""
-        with self.file.locked():
+        with _held(self.lock, self.journal):
             self.refresh()
             yield
 
     def refresh(self) -> None:
         """Read the new decisions of other processes, and update the rows in memory."""
-        for decision in self.file.read_new():
+        for decision in self._read_new():
             self._apply(decision)
             self._update_row(decision.key)
 
@@ -356,13 +298,18 @@ class ReviewLog:
             self.gold.write_to(file)
 
     def replay(self) -> None:
-        """Apply the journal, set `own` and `restored`, and write the table if rows have changed."""
+        """Apply the journal, set `own` and `restored`, and write the table if rows have changed.
+
+        An incomplete last line of the journal is removed. The caller must hold the lock.
+        """
         accepted: defaultdict[str, set[bytes]] = defaultdict(set)
-        for decision in self.file.read_new():
+        for decision in self._read_new():
             self._apply(decision)
             if decision.what == "accept":
                 accepted[decision.key].add(self._line(decision))
-        self.file.repair()
+        with reading(self.journal):
+            if self.journal.exists():
+                append_lines(self.journal, b"")
         rows = self.gold.rows
         self.own = {key for key in rows if isinstance(key, str) and rows[key] not in accepted[key]}
         before = set(rows)
@@ -370,6 +317,50 @@ class ReviewLog:
         self.restored = len(rows.keys() - before)
         if differs:
             self.gold.write(self.wrote)
+
+    def _read_new(self) -> Iterator[Decision]:
+        """Yield the decisions of the journal that this object has neither read nor appended.
+
+        Raises:
+            InputError: the journal cannot be read, or a line is not a decision on a paper with the
+                moves of the framework.
+        """
+        with reading(self.journal):
+            lines = complete_lines(self.journal, self._read)
+        for line in lines:
+            try:
+                decision = Decision.model_validate_json(line)
+            except ValidationError as exc:
+                raise self._damaged("is not a decision of a review") from exc
+            if set(decision.moves) != set(self.framework.names):
+                raise self._damaged(f"has other moves than the framework {self.framework.name}")
+            self._read += len(line)
+            self._lines += 1
+            yield decision
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(
+            what,
+            where=place(self.journal, "line", self._lines + 1),
+            hint="Repair the line, or move the file away: the gold table then stays as it is.",
+        )
+
+    def _append(self, decision: Decision) -> None:
+        """Append a decision to the journal, and sync the journal to the disk.
+
+        The caller must hold the lock of the journal, and must have read all new decisions.
+
+        Raises:
+            OutputError: the decision cannot be written; the file is unchanged.
+        """
+        line = decision.model_dump_json().encode() + b"\n"
+        try:
+            append_lines(self.journal, line)
+        except OSError as exc:
+            what = f"the decision is not stored: {exc.strerror or exc}"
+            raise OutputError(what, where=shown(self.journal), hint=STORED) from exc
+        self._read += len(line)
+        self._lines += 1
 
     def _refuse(self, decision: Decision, item: Item) -> None:
         """Raise Taken if the decision is not needed any more."""
@@ -442,9 +433,8 @@ def open_log(
     locks.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     lock = filelock.FileLock(locks / f"{name}.journal.lock", timeout=WAIT)
-    journal = Journal(path, framework, lock)
-    with journal.locked():
+    with _held(lock, path):
         gold = read_gold(target, framework, id_column)
-        log = ReviewLog(gold, journal, wrote)
+        log = ReviewLog(gold, path, framework, lock, wrote)
         log.replay()
     return log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,10 +172,14 @@ def selected(abstract: str, given: str) -> Spans:
     pattern = r"\s+".join(map(re.escape, given.split()))
     places = [[*found.span()] for found in re.finditer(pattern, abstract) if pattern]
     if _NUMBERS.fullmatch(given.strip()):
-        numbers = [int(number) for number in re.findall(r"\d+", given)]
-        # Numbers that are no sentence numbers may be words of the abstract.
-        if not places or all(1 <= number <= len(sentences_of(abstract)) for number in numbers):
-            return of_sentences(abstract, numbers)
+        numbers = sorted({int(number) for number in re.findall(r"\d+", given)})
+        count = len(sentences_of(abstract))
+        if numbers[0] >= 1 and numbers[-1] <= count:
+            if len(numbers) > MOST_SENTENCES:
+                raise UsageError(f"a move comes from {MOST_SENTENCES} sentences at most")
+            return anchor_of(abstract, numbers, "reviewer")["spans"]
+        if not places:  # numbers that are no sentence numbers may be words of the abstract
+            raise UsageError(f"the abstract has sentences 1 to {count}", hint=_HINT)
     if not places:
         raise UsageError("these words are not in the abstract", hint=_HINT)
     if len(places) > 1:
@@ -184,20 +188,6 @@ def selected(abstract: str, given: str) -> Spans:
             hint="Give more words around them.",
         )
     return places
-
-
-def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
-    """Return the spans of the sentences with these numbers, counted from 1.
-
-    Raises:
-        UsageError: a sentence does not exist, or there are more than `MOST_SENTENCES` numbers.
-    """
-    wanted, count = sorted(set(numbers)), len(sentences_of(abstract))
-    if any(not 1 <= number <= count for number in wanted):
-        raise UsageError(f"the abstract has sentences 1 to {count}", hint=_HINT)
-    if len(wanted) > MOST_SENTENCES:
-        raise UsageError(f"a move comes from {MOST_SENTENCES} sentences at most")
-    return anchor_of(abstract, wanted, "reviewer")["spans"]
 
 
 def of_highlight(abstract: str, text: str) -> Spans:

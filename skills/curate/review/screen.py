@@ -137,9 +137,12 @@ def drawn(sheet: Sheet, head: str) -> RenderableType:
     Args:
         head: the heading, which states the progress of the review.
     """
-    paper = sheet.paper
+    return _page(sheet.paper, head, _abstract(sheet), "", _moves(sheet), "")
+
+
+def _page(paper: Paper, head: str, *parts: RenderableType) -> RenderableType:
+    """Return the view of a paper: heading, title and parts."""
     title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
-    parts = (_abstract(sheet), "", _moves(sheet), "")
     return Group(Rule(head, align="left", style="dim"), title, "", *parts)
 
 
@@ -203,14 +206,12 @@ def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
     Args:
         head: the heading, which states the progress of the review.
     """
-    title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
     verdicts = []
     for place, one in enumerate(dispute.decisions, start=1):
         reason = f": {one.reason}" if one.reason else ""
         verdicts.append(Text.assemble((f"{place} ", "bold"), flatten(f"{outline(one)}{reason}")))
-    rule = Rule(head, align="left", style="dim")
     abstract = Text(flatten(paper.abstract))
-    return Group(rule, title, "", abstract, "", *verdicts, "", drawn_choices(dispute), "")
+    return _page(paper, head, abstract, "", *verdicts, "", drawn_choices(dispute), "")
 
 
 def drawn_choices(dispute: Dispute) -> RenderableType:

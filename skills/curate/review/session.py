@@ -118,10 +118,11 @@ class Review:
     def _paper(self, at: int) -> int | None:
         """Show a paper and handle keys; return the index of the next paper, or None."""
         self._show(at)
+        not_stated = functools.partial(self._change, self.desk.not_stated)
         acts: dict[str, Act] = {
             "a": self._accept,
             "e": functools.partial(self._choose, "Edit which move?", self._edit),
-            "n": functools.partial(self._choose, "Which move is not stated?", self._not_stated),
+            "n": functools.partial(self._choose, "Which move is not stated?", not_stated),
             "t": self._take,
             "h": functools.partial(self._choose, "Highlight which move?", self._highlight),
             "r": self._reject,
@@ -309,8 +310,9 @@ class Review:
             f"{move.label}:", text, lambda typing: self.desk.draft(at, move.name, typing)
         )
 
-    def _not_stated(self, move: Move, at: int) -> int | None:
-        return at if self.desk.not_stated(at, move.name) else STAY
+    def _change(self, change: Callable[[int, str], bool], move: Move, at: int) -> int:
+        """Call `change` with the paper and the move; return `at`, or STAY if nothing changes."""
+        return at if change(at, move.name) else STAY
 
     def _take(self, at: int) -> int | None:
         """Use the only suggestion, or else the suggestion for a move that the user names.
@@ -320,12 +322,10 @@ class Review:
         """
         views, moves = self.desk.sheet(at).moves, self.desk.framework.moves
         offered = [moves[view.number - 1] for view in views if view.suggestion]
+        take = functools.partial(self._change, self.desk.use_suggestion)
         if len(offered) != 1:
-            return self._choose("Take the suggestion for which move?", self._taken, at)
-        return self._taken(offered[0], at)
-
-    def _taken(self, move: Move, at: int) -> int | None:
-        return at if self.desk.use_suggestion(at, move.name) else STAY
+            return self._choose("Take the suggestion for which move?", take, at)
+        return take(offered[0], at)
 
     def _highlight(self, move: Move, at: int) -> int | None:
         """Let the user name the passages of a move; return `at`, or STAY if nothing changes."""

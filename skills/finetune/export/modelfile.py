@@ -20,7 +20,7 @@ from harness.models.gguf_file import open_gguf
 from harness.runs import targets
 from harness.support.text_input import at_home
 from skills.finetune.run_folder import Entry, StageContext, file_digest
-from skills.nanda.framework import CLOSE_TAG
+from skills.nanda.generated_forms import CLOSE_TAG
 
 Parameter = int | float | bool | str | list[str]
 

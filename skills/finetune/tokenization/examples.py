@@ -36,8 +36,8 @@ from skills.corpus.table import paper_key
 from skills.finetune.dataset.dataset_options import Source
 from skills.finetune.recipe import Recipe
 from skills.nanda.forms import Form, UnusableReply
-from skills.nanda.framework import CLOSE_TAG, Framework
-from skills.nanda.generated_forms import TaggedForm
+from skills.nanda.framework import Framework
+from skills.nanda.generated_forms import CLOSE_TAG, TaggedForm
 from skills.nanda.paper import abstract_digest, own_id
 
 Messages = list[dict[str, str]]

@@ -38,8 +38,8 @@ from skills.annotate.annotator import Annotator
 from skills.annotate.papers import recognize
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors import lexical_anchors
-from skills.nanda.framework import NUMBERS, nanda, sha256_of
-from skills.nanda.generated_forms import TaggedForm
+from skills.nanda.framework import nanda, sha256_of
+from skills.nanda.generated_forms import NUMBERS, TaggedForm, reply_schema, tagged_grammar
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
 
@@ -120,7 +120,7 @@ def test_provenance() -> None:
     assert found["framework"] == {"name": "nanda", "version": "1", "digest": nanda().digest}
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
     assert found["prompt_sha256"] == sha256_of(messages)
-    assert found["schema_sha256"] == sha256_of(nanda().json_schema())
+    assert found["schema_sha256"] == sha256_of(reply_schema(nanda()))
     assert found["sampling"] == {"temperature": 0.0, "seed": 0, "max_tokens": request.max_tokens}
     assert found["attempts"] == 1
     assert found["tokens"] == {"prompt": 300, "cached": 40, "completion": 90}
@@ -154,7 +154,7 @@ def test_the_tagged_form(takes_grammar: bool) -> None:
     record = annotated(model, "tagged")
     assert moves_of(record) == MOVES
     assert record["provenance"]["form"] == "tagged"
-    grammar = nanda().grammar() if takes_grammar else None
+    grammar = tagged_grammar(nanda()) if takes_grammar else None
     assert model.requests[0].grammar == grammar
     assert record["provenance"]["schema_sha256"] == (sha256_of(grammar) if grammar else None)
 

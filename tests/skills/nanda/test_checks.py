@@ -24,7 +24,6 @@ from skills.nanda.checks import (
     findings_by_kind,
     source_sentence,
     support,
-    unusable,
 )
 from skills.nanda.framework import nanda
 from skills.nanda.text import content_words, flatten, stem
@@ -228,33 +227,6 @@ def test_a_move_with_the_words_of_several_others_has_one_finding() -> None:
         "has the same content as Method, Novelty",
         "has the same content as Claim, Novelty",
     ]
-
-
-@pytest.mark.parametrize(
-    ("moves", "problem"),
-    [
-        (dict.fromkeys("abc", "Planners need a ledger."), "3 of 3 moves have the same content"),
-        ({"a": "A ledger.", "b": "Planners need it."}, ""),
-        (dict.fromkeys("ab", "Planners need a ledger."), ""),
-        (
-            {"a": "Whales sing.", "b": "Cats sleep at night.", "c": "A ledger."},
-            "a, b: no content word is in the abstract",
-        ),
-        ({"a": "Whales sing.", "b": "A ledger."}, ""),
-        ({"a": "Planners fail.", "b": "Planners fail.", "c": "It records calls."}, ""),
-        ({}, ""),
-    ],
-)
-def test_unusable_moves(moves: dict[str, str], problem: str) -> None:
-    abstract = "Planners fail. They need a ledger. It records calls."
-    assert unusable(abstract, moves) == problem
-
-
-def test_few_moves_of_one_sentence_may_be_the_same() -> None:
-    text = "Planners need a ledger."
-    same = dict.fromkeys("abcdefgh", text)
-    assert unusable(text, same) == ""
-    assert unusable(f"{text} They fail.", same) == "8 of 8 moves have the same content"
 
 
 @pytest.mark.skipif(not GOLD.exists(), reason="../shared with the gold data is missing")

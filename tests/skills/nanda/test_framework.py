@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.nanda.framework import NANDA, NUMBERS, Framework, load, nanda
-from skills.nanda.generated_forms import TaggedForm
+from skills.nanda.framework import NANDA, Framework, load, nanda
+from skills.nanda.generated_forms import NUMBERS, TaggedForm, reply_schema, tagged_grammar
 
 EIGHT = (
     "claim", "evidence", "method", "scope", "limitation", "comparison", "implication", "novelty",
@@ -97,7 +97,7 @@ def test_missing_and_unknown_moves_are_rejected() -> None:
 
 
 def test_schema_requires_the_moves() -> None:
-    schema = nanda().json_schema()
+    schema = reply_schema(nanda())
     numbers = {**{name: [1, 12] for name in EIGHT}, "scope": []}
     good = {NUMBERS: numbers, **GOOD}
     jsonschema.validate(good, schema)
@@ -111,10 +111,10 @@ def test_schema_requires_the_moves() -> None:
 
 
 def test_schema_has_only_enforced_keywords() -> None:
-    compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(nanda().json_schema()))
+    compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(reply_schema(nanda())))
     assert llguidance.LLMatcher.validate_grammar_with_warnings(compiled) == (False, [])
     of_objects = {"type", "properties", "required", "additionalProperties"}
-    schema = nanda().json_schema()
+    schema = reply_schema(nanda())
     numbers, claim, *_ = schema["properties"].values()
     assert set(schema) == set(numbers) == of_objects
     assert set(claim) == {"type", "minLength", "maxLength"}
@@ -125,7 +125,7 @@ def test_schema_has_only_enforced_keywords() -> None:
 @pytest.mark.parametrize("three", [False, True])
 def test_grammar_accepts_complete_annotations(tmp_path: Path, three: bool) -> None:
     framework = load(framework_file(tmp_path)) if three else nanda()
-    grammar = framework.grammar()
+    grammar = tagged_grammar(framework)
     assert llguidance.LLMatcher.validate_grammar_with_warnings(grammar) == (False, [])
     moves = dict.fromkeys(framework.names, "Größer als p < 0.05, a<b: \"quoted\" \\ 'so'.")
     whole = TaggedForm(framework).completion(moves)

@@ -11,8 +11,8 @@ import pytest
 from harness.models.backend import Request
 from harness.testing import FakeModel, fake_models
 from skills.nanda.forms import Example, Form, UnusableReply
-from skills.nanda.framework import NUMBERS, nanda
-from skills.nanda.generated_forms import JsonForm, TaggedForm
+from skills.nanda.framework import nanda
+from skills.nanda.generated_forms import NUMBERS, JsonForm, TaggedForm, reply_schema, tagged_grammar
 from skills.nanda.paper import Paper
 from skills.nanda.text import sanitize
 
@@ -95,7 +95,7 @@ def test_prompt_of_a_general_model() -> None:
     shown = "[1] We present a thing.\n[2] It works (p < 0.05), see [3] and a<b."
     assert user.content.startswith(f"<abstract>\n{shown}\n</abstract>")
     assert "Not stated." in user.content
-    assert request.json_schema == nanda().json_schema()
+    assert request.json_schema == reply_schema(nanda())
     assert request.grammar is None
 
 
@@ -108,7 +108,7 @@ def test_few_shot_examples() -> None:
     assert form.parse(messages[4].content) == MOVES
     assert list(json.loads(messages[4].content)) == [NUMBERS, *nanda().names]
     assert form.sentences(messages[2].content) == {"claim": [1]}, "by lexical alignment"
-    jsonschema.validate(json.loads(messages[2].content), nanda().json_schema())
+    jsonschema.validate(json.loads(messages[2].content), reply_schema(nanda()))
     assert "<|im_end|>" not in messages[1].content
     assert "</abstract>" not in messages[2].content
 
@@ -119,7 +119,7 @@ def test_prompt_of_a_tuned_model() -> None:
     assert free.messages[-1].content == ABSTRACT
     assert free.stop == held.stop == ("</annotation>",)
     assert (free.json_schema, held.json_schema) == (None, None)
-    assert (free.grammar, held.grammar) == (None, nanda().grammar())
+    assert (free.grammar, held.grammar) == (None, tagged_grammar(nanda()))
 
 
 @pytest.mark.parametrize("name", ["json", "tagged"])
@@ -250,3 +250,32 @@ def test_decisions_of_a_completion_are_at_the_texts() -> None:
     [claim, scope] = form.decisions("CLAIM :  it\n Scope: Not stated.\n")
     assert (claim.place, claim.stated) == (9, True)
     assert (scope.place, scope.stated, scope.unstated) == (20, False, "Not stated.")
+
+
+@pytest.mark.parametrize(
+    ("moves", "problem"),
+    [
+        (dict.fromkeys("abc", "Planners need a ledger."), "3 of 3 moves have the same content"),
+        ({"a": "A ledger.", "b": "Planners need it."}, ""),
+        (dict.fromkeys("ab", "Planners need a ledger."), ""),
+        (
+            {"a": "Whales sing.", "b": "Cats sleep at night.", "c": "A ledger."},
+            "a, b: no content word is in the abstract",
+        ),
+        ({"a": "Whales sing.", "b": "A ledger."}, ""),
+        ({"a": "Planners fail.", "b": "Planners fail.", "c": "It records calls."}, ""),
+        ({}, ""),
+    ],
+)
+def test_unusable_moves(moves: dict[str, str], problem: str) -> None:
+    problem_of = JsonForm(nanda()).problem_of
+    abstract = "Planners fail. They need a ledger. It records calls."
+    assert problem_of(moves, abstract) == problem
+
+
+def test_few_moves_of_one_sentence_may_be_the_same() -> None:
+    problem_of = JsonForm(nanda()).problem_of
+    text = "Planners need a ledger."
+    same = dict.fromkeys("abcdefgh", text)
+    assert problem_of(same, text) == ""
+    assert problem_of(same, f"{text} They fail.") == "8 of 8 moves have the same content"

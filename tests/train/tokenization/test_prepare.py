@@ -23,8 +23,8 @@ from skills.finetune.model.bases import open_base, open_tokenizer
 from skills.finetune.run_folder import StageContext
 from skills.finetune.tokenization.examples import read_examples
 from skills.finetune.tokenization.prepare import Renderer, prepare
-from skills.nanda.framework import CLOSE_TAG, nanda
-from skills.nanda.generated_forms import TaggedForm
+from skills.nanda.framework import nanda
+from skills.nanda.generated_forms import CLOSE_TAG, TaggedForm
 from skills.nanda.paper import Paper
 
 pytestmark = pytest.mark.train

@@ -96,7 +96,7 @@ def test_what_a_node_finds(folder: PartsFolder, monkeypatch: pytest.MonkeyPatch)
         assert folder.problem("one") == ""
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
         assert "has 1 MB free" in folder.problem("one")
-        monkeypatch.setattr(PartsFolder, "_place", _unreachable)
+        monkeypatch.setattr(PartsFolder, "_file_system", _unreachable)
         assert "cannot write into" in folder.problem("one")
 
 

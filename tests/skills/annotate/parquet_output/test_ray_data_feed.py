@@ -57,8 +57,9 @@ def test_rows_that_are_left_out_are_counted(tmp_path: Path) -> None:
     empty = {**paper(7), "abstract": ""}
     other = {**paper(1), "abstract": "An abstract of another paper with this id."}
     counts, found = batches_of(tmp_path, paper(1), paper(1), empty, other, paper(2))
-    assert counts.filtered == {"repeats an earlier row": 1, "no abstract": 1, "refused": 1}
-    assert (counts.rows, counts.due, len(counts.refused)) == (5, 2, 1)
+    filtered, refused = counts.source.filtered, counts.source.refused
+    assert filtered == {"repeats an earlier row": 1, "no abstract": 1, "refused": 1}
+    assert (counts.rows, counts.due, len(refused)) == (2, 2, 1)
     assert found == [["2401.00001", "2401.00002"]]
 
 
