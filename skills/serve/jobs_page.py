@@ -23,9 +23,7 @@ SHOWN = 100
 """Maximum number of jobs on the page, which lists the latest jobs."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
 """SQL that counts the finished ballots of each curation, including the ballots on probes."""
-STEP = 0.25
-"""Seconds between two checks whether the server is shutting down."""
-INTERVAL = 1.0
+INTERVAL = 0.5
 """Seconds between two queries of the running jobs."""
 
 
@@ -86,10 +84,7 @@ async def _stream(state: State) -> AsyncIterator[str]:
         if text != sent:
             sent = text
             yield f"data: {text}\n\n"
-        waited = 0.0
-        while waited < INTERVAL and not state.is_closing():
-            await asyncio.sleep(STEP)
-            waited += STEP
+        await asyncio.sleep(INTERVAL)
 
 
 def _read(state: State) -> str:

@@ -256,9 +256,9 @@ def application(state: State, port: int) -> Starlette:
     own = [route for one in PAGES for route in one.routes(state)]
     app = Starlette(
         routes=[
-            Route("/", _home),
+            Route("/", lambda _: RedirectResponse(papers_page.PATH, HTTPStatus.SEE_OTHER)),
             Route("/access", partial(_access, state, port), methods=["POST"]),
-            Route("/static/style.css", _style),
+            Route("/static/style.css", lambda _: FileResponse(STYLE)),
             Mount("/static", StaticFiles(directory=STATIC)),
             *own,
         ],
@@ -274,29 +274,20 @@ def application(state: State, port: int) -> Starlette:
     return app
 
 
-def _home(request: Request) -> Response:
-    return RedirectResponse(next(iter(request.app.state.tabs)), HTTPStatus.SEE_OTHER)
-
-
 def _access(state: State, port: int, request: Request) -> Response:
     """Return a page with a new address, with which another browser can open the application."""
     address = address_of(port, state.sessions)
     return page(request, "access.html", title="Another browser", address=address)
 
 
-def _style(request: Request) -> Response:
-    return FileResponse(STYLE)
-
-
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status, path = HTTPStatus(error.status_code), request.url.path
-    if status == HTTPStatus.NOT_FOUND:
-        what = f"There is nothing at {path}."
-    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
-        what = f"{path} does not answer {request.method}."
-    else:
-        what = f"{path}: {error.detail}."
+    known = {
+        HTTPStatus.NOT_FOUND: f"There is nothing at {path}.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not answer {request.method}.",
+    }
+    what = known.get(status, f"{path}: {error.detail}.")
     answer = message(request, status.phrase.capitalize(), f"{what} {BACK}", status)
     answer.headers.update(error.headers or {})
     return answer

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from harness.runs.progress import duration
 from harness.support.bounded_files import read_text
 from skills.corpus.html_page import facts
 from skills.finetune.run_folder import MANIFEST
@@ -157,9 +158,7 @@ class StageEntry(_Tolerant):
     @property
     def duration(self) -> str:
         """The duration of the stage as text, or "" if it is unknown."""
-        if self.seconds is None:
-            return ""
-        return f"{self.seconds:.1f} s" if self.seconds < 60 else f"{self.seconds / 60:,.0f} min"
+        return "" if self.seconds is None else duration(self.seconds)
 
 
 class RunFolder(_Tolerant):
