@@ -152,19 +152,14 @@ def filter_papers(call: Call) -> Result:
     framework = _framework(call)
     conditions = filters.parse(call.text, framework)
     text = " ".join(call.text.split())
+    if not conditions:
+        raise InputError("there is no condition", hint=filters.EXAMPLE)
     with _opened(call) as corpus:
-        selected = corpus.select(conditions)
-        ids = selected.ids[: call.options.limit]
+        selected = filters.selected(call, corpus, conditions)
+        ids = selected[: call.options.limit]
         shown = [] if call.targets else ids[: call.options.limit or SHOWN]
         items = list(corpus.annotated(shown))
-    for column, count in selected.unknown.items():
-        call.screen.notice(views.left_out(count, column))
-    if not selected.ids:
-        raise NothingFound(
-            f"no annotation meets {text[:80]}",
-            hint="`/corpus stats` shows the contents of the corpus.",
-        )
-    found = len(selected.ids)
+    found = len(selected)
     if not call.targets and found > len(shown):
         call.screen.notice(f"{found:,} papers; the first {len(shown):,} are shown (--limit N)")
     data = {"found": found, "papers": [item.record for item in items]}

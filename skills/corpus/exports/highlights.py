@@ -20,7 +20,7 @@ from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
 from skills.nanda.anchors import read_anchors
 from skills.nanda.confidence import confidence_of, from_sections, uncertainty
 from skills.nanda.framework import Framework
-from skills.nanda.text import counted, flatten
+from skills.nanda.text import counted, first_of, flatten
 
 COLOURS = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999")
 """The colours of the moves, in the order of the framework.
@@ -75,9 +75,7 @@ def save(
     report = [f"{folder}: {counted(written, 'PDF file')} with highlights"]
     if elsewhere:
         report[0] += f"; {counted(elsewhere, 'paper')} without a PDF file"
-    if len(skipped) > NAMED:
-        skipped[NAMED:] = [f"and {len(skipped) - NAMED:,} more"]
-    return [*report, *skipped]
+    return [*report, *first_of(skipped, NAMED)]
 
 
 def pdf_of(item: Annotated) -> Path | None:

@@ -30,7 +30,7 @@ from skills.corpus.exports.vault_note import (
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
 from skills.nanda.terms import Term
-from skills.nanda.text import content_words, counted, flatten
+from skills.nanda.text import content_words, counted, first_of, flatten
 
 NAMED = 5
 """Maximum number of notes that a report lists by name for each state."""
@@ -152,8 +152,7 @@ def save(
         if paths := by_state[state]:
             part = f"{counted(len(paths), 'note')} {words}"
             if state in _NAMED:
-                part += ": " + ", ".join(f'"{path.stem}"' for path in paths[:NAMED])
-                part += f" and {len(paths) - NAMED:,} more" * (len(paths) > NAMED)
+                part += ": " + ", ".join(first_of((f'"{path.stem}"' for path in paths), NAMED))
             parts.append(part)
     return f"{folder}: {'; '.join(parts) or 'no note'}"
 

@@ -79,11 +79,6 @@ def sql_text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def sql_name(column: str) -> str:
-    """Return a column name as an SQL identifier in quotation marks."""
-    return '"' + column.replace('"', '""') + '"'
-
-
 def sql_files(paths: Iterable[Path]) -> str:
     """Return paths as an SQL literal of a list, with escaped pattern characters such as `*`.
 

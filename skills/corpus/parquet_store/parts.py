@@ -23,19 +23,14 @@ from skills.corpus.db.reads import StoredPaper
 from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.identity.identifiers import identifiers_of
 from skills.corpus.outputs import Hit, SimilarPaper
-from skills.corpus.parquet_store.duckdb_views import (
-    connected,
-    prepare,
-    sql_files,
-    sql_name,
-    sql_text,
-)
+from skills.corpus.parquet_store.duckdb_views import connected, prepare, sql_files, sql_text
 from skills.corpus.parquet_store.index import UNKNOWN_YEAR, Index, open_index
 from skills.corpus.parquet_store.part_rows import Row, Rows
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.filters import LOOKED_UP, Condition, Selected
 from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored
+from skills.corpus.search.query_syntax import quoted
 from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.corpus.tables.columns import CONFIDENCE
 from skills.nanda.framework import Framework
@@ -276,7 +271,7 @@ class Parts(Engine):
             a current annotation.
         """
         longest = max(wanted.split(), key=len)
-        texts = map(sql_name, ("abstract", *self.framework.names))
+        texts = map(quoted, ("abstract", *self.framework.names))
         has = " OR ".join(
             f"strlen({t}) <> length({t}) OR contains(lower({t}), $word)" for t in texts
         )

@@ -47,7 +47,7 @@ def _has_word(token: str) -> bool:
 
 
 def quoted(token: str) -> str:
-    """Return a word or phrase as an FTS5 string, in which operators have no effect."""
+    """Return a word or phrase as an FTS5 string, or a column name as an SQL identifier."""
     return '"' + token.replace('"', '""') + '"'
 
 

@@ -42,7 +42,7 @@ from skills.corpus.zotero_notes.zotero_api import (
     batches,
 )
 from skills.nanda.framework import Framework, selected_framework
-from skills.nanda.text import counted, flatten
+from skills.nanda.text import counted, first_of, flatten
 
 LISTED = 40
 """Maximum number of printed notes and highlights; `--json` prints all."""
@@ -161,7 +161,9 @@ def undo(call: Call) -> Result:
                     kept += left
     verb = "Would delete" if call.options.dry_run else "Deleted"
     lines = [f"{verb} {_things(entry.kind for entry in deleted)} in Zotero."]
-    lines += _first(f"kept     {entry.library}/items/{entry.note}: {why}" for entry, why in kept)
+    lines += first_of(
+        (f"kept     {entry.library}/items/{entry.note}: {why}" for entry, why in kept), LISTED
+    )
     data = {
         "dry_run": call.options.dry_run,
         "deleted": [entry.note for entry in deleted],
@@ -235,15 +237,9 @@ def _selected(
     """
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
-        conditions = filters.parse(call.text, framework) if call.text.strip() else []
-        ids = sorted(corpus.select(conditions).ids)
+        conditions = filters.parse(call.text, framework)
+        ids = sorted(filters.selected(call, corpus, conditions))
         found = list(notes_of(db, zip(ids, corpus.annotated(ids), strict=True), framework))
-    if not found:
-        none = f"the corpus has no annotations by the framework {framework.name}"
-        raise NothingFound(
-            f"no annotation meets {flatten(call.text)[:80]}" if conditions else none,
-            hint="`/corpus stats` shows the contents of the corpus.",
-        )
     # An item with several abstracts has several annotations; the latest annotation is used.
     by_item = {(one[0].library, one[0].item): one for one in found if one is not None}
     if not by_item:
@@ -391,7 +387,7 @@ def _preview(steps: Sequence[Step]) -> str:
                 tags = f"  {', '.join(step.note.tags)}" if step.data else ""
                 lines.append(f"{step.action:<9}{_named(step)}{tags}")
         if own or kind == "note":
-            text += [f"{counted(len(own), kind)}: {', '.join(total)}", *_first(lines)]
+            text += [f"{counted(len(own), kind)}: {', '.join(total)}", *first_of(lines, LISTED)]
     return "\n".join(text)
 
 
@@ -408,19 +404,13 @@ def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
             lines.append(f"{made}{deleted} in Zotero.")
     left = Counter(step.action for step in steps if not _is_due(step))
     lines += [f"{count:,} {ACTIONS[action]}" for action, count in left.items()]
-    lines += _first(
-        f"failed   {_named(step)}: {failed[step.key]}" for step in due if step.key in failed
+    lines += first_of(
+        (f"failed   {_named(step)}: {failed[step.key]}" for step in due if step.key in failed),
+        LISTED,
     )
     if any(step.key not in failed and step.action != "delete" for step in due):
         lines.append("`/corpus zotero-undo` removes them.")
     return "\n".join(lines)
-
-
-def _first(lines: Iterable[str]) -> list[str]:
-    """Return the first `LISTED` lines, and a line with the number of omitted lines."""
-    known = list(lines)
-    more = [f"... and {len(known) - LISTED:,} more"] * (len(known) > LISTED)
-    return [*known[:LISTED], *more]
 
 
 def _named(step: Step) -> str:

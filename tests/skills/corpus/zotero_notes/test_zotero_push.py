@@ -488,7 +488,7 @@ def test_many_that_are_kept(pushing: Pushing) -> None:
         pushing.api.add(LIBRARY, key, note="<p>Mine now</p>")
     done = pushing.run("zotero-undo")
     assert len(done["kept"]) == 42
-    assert done["text"].splitlines()[-1] == "... and 2 more"
+    assert done["text"].splitlines()[-1] == "and 2 more"
 
 
 def test_undo_with_dry_run(pushed: Pushing) -> None:
