@@ -9,7 +9,7 @@ from typing import IO
 from harness.api.skill import Call, Result, Write
 from harness.errors import UsageError
 from harness.support.process import require
-from skills.corpus.corpus_store import opened
+from skills.corpus.corpus_store import opened, selected
 from skills.corpus.db.connection import database
 from skills.corpus.map import map_views
 from skills.corpus.map.field_map import FieldMap, as_output, map_of, read_papers
@@ -38,7 +38,7 @@ def draw_map(call: Call) -> Result:
         opened(path, framework, call.screen.notice) as corpus,
         call.screen.progress("mapping") as tick,
     ):
-        ids = filters.selected(call, corpus, conditions)
+        ids = selected(call, corpus, conditions)
 
         def items() -> Iterator[Annotated]:
             for number, item in enumerate(corpus.annotated(ids), start=1):

@@ -14,18 +14,12 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.api.skill import Call
-from harness.errors import InputError, NothingFound
+from harness.errors import InputError
 from skills.corpus.db.facets import MOVE, UNKNOWN, UNSTATED, word
 from skills.corpus.search.query_syntax import all_of, parse_years, quoted, tokens, unknown
-from skills.corpus.views import left_out
 from skills.nanda.framework import Framework
-from skills.nanda.text import flatten
-
-if TYPE_CHECKING:
-    from skills.corpus.search.engine import Engine
 
 NUMBERS = ("support", "unsupported")
 """Numeric columns of annotations.
@@ -101,27 +95,6 @@ def parse(text: str, framework: Framework) -> list[Condition]:
             raise unknown("move or field", name, (*framework.names, *FIELDS))
         at = match.end()
     return conditions
-
-
-def selected(call: Call, corpus: Engine, conditions: Sequence[Condition]) -> list[int]:
-    """Return the ids of the current annotations that meet the conditions in the text of a command.
-
-    Papers without a value that a condition needs are left out; a notice states their number.
-
-    Raises:
-        NothingFound: no annotation meets the conditions.
-    """
-    found = corpus.select(conditions)
-    for column, count in found.unknown.items():
-        call.screen.notice(left_out(count, column))
-    if not found.ids:
-        raise NothingFound(
-            f"no annotation meets {flatten(call.text)[:80]}"
-            if conditions
-            else f"the corpus has no annotations by the framework {corpus.framework.name}",
-            hint="`/corpus stats` shows the contents of the corpus.",
-        )
-    return found.ids
 
 
 def facet(name: str, value: str, framework: Framework) -> Condition:

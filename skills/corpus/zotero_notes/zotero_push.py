@@ -14,7 +14,7 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, NothingFound
 from harness.permissions import consent
 from harness.support.process import job_lock
-from skills.corpus.corpus_store import Database
+from skills.corpus.corpus_store import Database, selected
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
@@ -238,7 +238,7 @@ def _selected(
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
         conditions = filters.parse(call.text, framework)
-        ids = sorted(filters.selected(call, corpus, conditions))
+        ids = sorted(selected(call, corpus, conditions))
         found = list(notes_of(db, zip(ids, corpus.annotated(ids), strict=True), framework))
     # An item with several abstracts has several annotations; the latest annotation is used.
     by_item = {(one[0].library, one[0].item): one for one in found if one is not None}
