@@ -152,7 +152,7 @@ class Listing:
                 fulltext.keep_found(corpus.db, ranked)
         conditions += filters.parse(selection.conditions, self._framework)
         facets = [
-            filters.any_of([filters.facet(name, value, self._framework) for value in values])
+            filters.any_of([filters.facet(name, value) for value in values])
             for name, values in selection.facets.items()
             if values
         ]

@@ -18,11 +18,8 @@ from skills.corpus.db import completion, merging, papers, without_abstract
 from skills.corpus.db.completion import TITLE
 from skills.corpus.db.connection import transaction
 from skills.corpus.identity import titles
-from skills.corpus.identity.identifiers import known
-from skills.corpus.identity.matching import compare
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query
-from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
@@ -257,11 +254,3 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
         completion.complete(db, row, found)
         completion.remember(db, "papers", row, found.source, found=True)
         return row, not rows
-
-
-def is_other(paper: Paper, found: Found) -> bool:
-    """Return True if a stored paper and the facts from a source describe different papers.
-
-    If the paper or the facts have no title, the result is False.
-    """
-    return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

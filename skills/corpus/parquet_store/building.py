@@ -23,7 +23,6 @@ Filters and statistics read these facts, not the texts. The columns of the facts
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -66,8 +65,8 @@ GROUP_ROWS = 50_000
 GROUP_PARTS = 1_000
 FETCHED = 512
 """Number of rows whose texts are in memory at a time."""
-HELD_BYTES = 50_000_000
-"""Number of bytes of facts after which a row group is written to a file of facts."""
+FACTS = 10_000
+"""Number of rows whose facts are in memory at a time; they are a row group in a file of facts."""
 
 Tick = Callable[[str], None]
 
@@ -276,16 +275,16 @@ def write_facts(
     Raises:
         duckdb.Error: a part cannot be read, or contains invalid JSON.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     years = set()
-    read = db.sql(_of_rows(parts, framework)).fetch_record_batch(FETCHED)
-    with contextlib.ExitStack() as stack:
-        writer = None
-        for table in _completed_tables(read, len(framework.names)):
-            if writer is None:
-                made = pq.ParquetWriter(target, table.schema, compression="zstd")
-                writer = stack.enter_context(made)
+    read = db.sql(_of_rows(parts, framework)).fetch_record_batch(FACTS)
+    empty = pa.RecordBatch.from_pylist([], schema=read.schema)
+    schema = _completed(empty, len(framework.names)).schema
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for batch in read:
+            table = _completed(batch, len(framework.names))
             writer.write_table(table)
             years.update(table["year"].unique().to_pylist())
     return list(years)
@@ -324,20 +323,6 @@ def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
             {columns}, {_keys("lacking[1]")} AS numbers, {_keys("lacking[2]")} AS names
         FROM read
     """
-
-
-def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    # If all parts are empty, this table without rows is the content of the file of facts.
-    held = [_completed(pa.RecordBatch.from_pylist([], schema=batches.schema), moves)]
-    for batch in batches:
-        held.append(_completed(batch, moves))
-        if sum(table.nbytes for table in held) > HELD_BYTES:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
