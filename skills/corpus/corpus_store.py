@@ -18,7 +18,7 @@ from skills.corpus.db import merging, papers, reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.facets import has_category
 from skills.corpus.db.rows import stored_record
-from skills.corpus.outputs import Hit, SimilarPaper
+from skills.corpus.outputs import Hit
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.filters import Condition
@@ -134,11 +134,6 @@ class Database(Engine):
         from skills.corpus.search.vectors import Embedder, complete
 
         complete(self.db, Embedder.load(), tick, check)
-
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        from skills.corpus.search import by_meaning
-
-        return by_meaning.similar_papers(self, wanted, move, limit)
 
     def find(self, wanted: str) -> list[reads.StoredPaper]:
         return reads.find(self.db, wanted)

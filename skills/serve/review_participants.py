@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
 from starlette.requests import Request
 
 from harness.errors import UsageError
+from skills.corpus.listing import stamp
 from skills.corpus.tables.columns import Columns
 from skills.curate.review.candidates import Candidates, read
 from skills.curate.review.form import of_selection, selected
@@ -64,7 +66,7 @@ class Participants:
         self._lock = threading.Lock()
         self._named: dict[str, Session] = {}
         self._papers: Candidates | None = None
-        self._version = ""
+        self._version: object = None
         self._overview: Participant | None = None
 
     def join(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
@@ -123,18 +125,23 @@ class Participants:
         """Return the name that another browser took over from the browser of a request, or ""."""
         return str(request.state.session.get(LOST, ""))
 
-    def overview(self) -> Participant:
-        """Return a participant without a name, for pages about all reviewers."""
+    @contextlib.contextmanager
+    def overview(self) -> Iterator[Desk]:
+        """Yield a desk without a reviewer, for pages about all reviewers; lock it in the block."""
         papers = self.papers()
         with self._lock:
             if self._overview is None or self._overview.desk.papers is not papers:
                 self._overview = Participant(self._state.queue.desk(papers), {})
-            return self._overview
+            overview = self._overview
+        with overview.lock:
+            overview.desk.log.refresh()
+            yield overview.desk
 
     def papers(self) -> Candidates:
         """Return the annotations under review, which are read again after a change."""
         with self._lock:
-            version = self._current()
+            state = self._state
+            version = stamp(state.database if state.reviews_corpus else state.table)
             if self._papers is None or version != self._version:
                 self._papers, self._version = self._read(), version
             return self._papers
@@ -142,15 +149,6 @@ class Participants:
     def _read(self, where: str = "", words: str = "") -> Candidates:
         state = self._state
         return read(state.table, state.framework, Columns(), None, state.database, where, words)
-
-    def _current(self) -> str:
-        """Return a string that changes when the annotations under review change."""
-        if not self._state.reviews_corpus:
-            found = self._state.table.stat()
-            return f"{found.st_mtime_ns} {found.st_size}"
-        with self._state.corpus() as db:
-            row = db.execute("SELECT count(*), max(id), sum(current) FROM annotations").fetchone()
-        return " ".join(map(str, row))
 
 
 def _number(text: str, what: str) -> int | None:

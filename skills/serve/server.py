@@ -151,18 +151,11 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
     """Yield the path of the corpus to serve; the demo corpus is deleted after the `with` block.
 
     Raises:
-        UsageError: the corpus is a folder of parts, or --demo and --db are both given.
-        InputError, OutputError: the corpus cannot be opened.
+        UsageError: --demo and --db are both given.
+        InputError, OutputError: the corpus cannot be opened, or is a folder of parts.
     """
     if not call.options.demo:
         path = database(call)
-        if path.is_dir():
-            raise UsageError(
-                "/serve needs a database, but this is a folder",
-                where=f"{path}",
-                hint=f"`/corpus add {path} --db papers.db` copies the parts to a database; then "
-                "`/serve --db papers.db`.",
-            )
         with open_corpus(path, must_exist=True):  # reports errors before the server starts
             pass
         yield path

@@ -22,7 +22,7 @@ from skills.corpus.db.papers import paper_of
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.identity.identifiers import identifiers_of
-from skills.corpus.outputs import Hit, SimilarPaper
+from skills.corpus.outputs import Hit
 from skills.corpus.parquet_store.duckdb_views import connected, prepare, sql_files, sql_text
 from skills.corpus.parquet_store.index import UNKNOWN_YEAR, Index, open_index
 from skills.corpus.parquet_store.part_rows import Row, Rows
@@ -178,14 +178,8 @@ class Parts(Engine):
         return Engine.select(self, conditions)
 
     def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
-        raise self._no_vectors()
-
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        raise self._no_vectors()
-
-    def _no_vectors(self) -> InputError:
         folder = self.index.folder
-        return InputError(
+        raise InputError(
             "a folder of parts has no vectors to search by meaning",
             where=str(folder),
             hint=f"`/corpus add {folder} --db corpus.db` copies the parts to a database, "

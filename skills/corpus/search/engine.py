@@ -101,13 +101,6 @@ class Engine(MoveIndex):
             InputError: the engine has no vectors.
         """
 
-    @abstractmethod
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        """Return the papers most similar to a paper.
-
-        `complete_vectors` must have been called.
-        """
-
     def search(self, query: Query) -> Hits:
         """Return the moves that match a query, the best first.
 
@@ -118,6 +111,15 @@ class Engine(MoveIndex):
         from skills.corpus.search import by_meaning
 
         return by_meaning.search(self, query)
+
+    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
+        """Return the papers most similar to a paper.
+
+        `complete_vectors` must have been called.
+        """
+        from skills.corpus.search import by_meaning
+
+        return by_meaning.similar_papers(self, wanted, move, limit)
 
     def quotes(self, wording: str, limit: int) -> list[Passage]:
         """Return the passages that contain `wording`, paper by paper, the abstract first.

@@ -25,8 +25,6 @@ from skills.corpus.zotero_notes.zotero_push import library_of, locked
 from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, flatten
 
-_FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
-
 
 def pull(call: Call) -> Result:
     """Store people's highlights and comments in place of the highlights of the last pull."""
@@ -117,18 +115,21 @@ def _pulled(library: Library, one: Data, kind: str, *, chosen: bool = False) -> 
     meta = one.get("meta") or {}
     user = meta.get("lastModifiedByUser") or meta.get("createdByUser") or {}
     owner = library.user if library.name.startswith("users/") else ""
-    texts = {
-        name: flatten(str(data.get(f"annotation{field}") or "")) for name, field in _FIELDS.items()
-    }
+
+    def text(field: str) -> str:
+        return flatten(str(data.get(field) or ""))
+
     return PulledHighlight(
         library=library.name,
-        attachment=str(data.get("parentItem") or ""),
+        attachment=text("parentItem"),
         key=str(one["key"]),
         kind=kind,
         version=int(data.get("version") or 0),
         tags=json.dumps([tag["tag"] for tag in tags_of(data)]),
-        **texts,
-        sort=str(data.get("annotationSortIndex") or ""),
+        text=text("annotationText"),
+        comment=text("annotationComment"),
+        page=text("annotationPageLabel"),
+        sort=text("annotationSortIndex"),
         author=str(user.get("username") or owner),
         chosen=chosen,
     )

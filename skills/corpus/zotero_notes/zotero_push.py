@@ -177,16 +177,11 @@ def locked(call: Call) -> Iterator[Path]:
     """Yield the path of the corpus, and lock its Zotero notes against other processes.
 
     Raises:
-        InputError: the corpus does not exist, or is a folder of parts.
+        InputError: the corpus does not exist.
+        OutputError: the corpus is a folder of parts.
         UsageError: another process has locked the notes.
     """
     path = database(call)
-    if path.is_dir():
-        raise InputError(
-            "is a folder of parts, which does not contain the Zotero items of papers",
-            where=str(path),
-            hint="`/corpus add FOLDER` imports the parts into a database.",
-        )
     with open_corpus(path, must_exist=True):
         pass
     with job_lock(locks(path), "notes in Zotero"):
