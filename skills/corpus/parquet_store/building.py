@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import InputError, OutputError
 from harness.support.process import job_lock, require
@@ -332,13 +332,13 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
     given = zip(batch["digest"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
     digests = (sha256 or abstract_digest(abstract or "") for sha256, abstract in given)
-    categories = batch["categories"]
+    categories = batch["categories"].to_pylist()
     stored = dict(zip(batch.schema.names, batch.columns, strict=True))
     computed = {
         "digest": pa.array((int(one[:16], 16) for one in digests), pa.uint64()),
-        "year": _each_once(year_of, batch["published"], pa.int32()),
-        "category": _each_once(first_category, categories, pa.utf8()),
-        "categories": _each_once(folded_categories, categories, pa.list_(pa.utf8())),
+        "year": pa.array(map(year_of, batch["published"].to_pylist()), pa.int32()),
+        "category": pa.array(map(first_category, categories), pa.utf8()),
+        "categories": pa.array(map(folded_categories, categories), pa.list_(pa.utf8())),
         "support": pa.array(map(_mean, supports), pa.float64()),
     }
     return pa.table({**stored, **computed}).drop_columns(["abstract", "published"])
@@ -347,15 +347,6 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
 def folded_categories(text: str) -> list[str]:
     """Return the categories of a text, converted to lower case, since filters ignore case."""
     return [category.casefold() for category in split_categories(text)]
-
-
-def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
-    """Return the results of `function` for a column, with one call for each distinct value."""
-    import pyarrow as pa
-
-    encoded = column.dictionary_encode()
-    values = [function(value) for value in encoded.dictionary.to_pylist()]
-    return pa.array(values, stored).take(encoded.indices)
 
 
 def _mean(supports: Sequence[float | None]) -> float | None:

@@ -259,12 +259,7 @@ def _connect(place: Path, mode: str) -> sqlite3.Connection:
 
 def _prepare(index: Index) -> None:
     """Create the temporary table `live` with the ranges of the row ids in readable parts."""
-    ranges: list[list[int]] = []
-    for part in index.parts:
-        if ranges and ranges[-1][1] == part.first:
-            ranges[-1][1] += part.rows
-        elif part.rows:
-            ranges.append([part.first, part.first + part.rows])
+    ranges = [(part.first, part.first + part.rows) for part in index.parts if part.rows]
     index.db.execute("CREATE TEMP TABLE live (first INTEGER PRIMARY KEY, past INTEGER NOT NULL)")
     index.db.executemany("INSERT INTO live VALUES (?, ?)", ranges)
 

@@ -11,7 +11,6 @@ import functools
 import itertools
 import sqlite3
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,20 +121,12 @@ class Parts(Engine):
 
     def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
         names = self.framework.names
-        wanted: defaultdict[str, list[int]] = defaultdict(list)
-        for move_id, _ in best:
-            row_id, place = divmod(move_id, len(names))
-            wanted[names[place]].append(row_id)
-        read = {
-            (row_id, move): row
-            for move, ids in wanted.items()
-            for row_id, row in self.rows.read(ids, ("title", "published", CONFIDENCE, move))
-        }
+        ids = dict.fromkeys(move_id // len(names) for move_id, _ in best)
+        read = dict(self.rows.read(ids, ("title", "published", CONFIDENCE, *names)))
         with contextlib.closing(_snippets()) as snippets:
             for move_id, score in best:
                 row_id, place = divmod(move_id, len(names))
-                move = names[place]
-                row = read[row_id, move]
+                move, row = names[place], read[row_id]
                 repeat = self.fts.execute("SELECT paper FROM repeats WHERE id = ?", [row_id])
                 yield Hit(
                     id_field=row["id_field"],
