@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from harness.api.skill import Call, Result
-from harness.errors import NothingFound
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.reads import DELETED, REVIEWED, PulledHighlight
@@ -21,7 +20,7 @@ from skills.corpus.outputs import Pulled
 from skills.corpus.zotero_notes.highlight_plan import digest_of, key_of
 from skills.corpus.zotero_notes.note_plan import Entry, Record, tags_of
 from skills.corpus.zotero_notes.zotero_api import Data, Library
-from skills.corpus.zotero_notes.zotero_push import library_of, locked
+from skills.corpus.zotero_notes.zotero_push import library_of, locked, no_items
 from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, flatten
 
@@ -37,11 +36,7 @@ def pull(call: Call) -> Result:
         for place, paper_id in rows:
             papers[place].append(paper_id)
         if not papers:
-            raise NothingFound(
-                "no paper in the corpus comes from Zotero",
-                hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
-                "recognizes papers that are already annotated.",
-            )
+            raise no_items()
         for name in dict.fromkeys(place.partition("/items/")[0] for place in papers):
             items = [place.rpartition("/")[2] for place in papers if place.startswith(f"{name}/")]
             with call.screen.progress(f"reading {name}"), library_of(call, name) as library:

@@ -238,12 +238,17 @@ def _selected(
     # An item with several abstracts has several annotations; the latest annotation is used.
     by_item = {(one[0].library, one[0].item): one for one in found if one is not None}
     if not by_item:
-        raise NothingFound(
-            "none of the annotated papers comes from Zotero",
-            hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
-            "recognizes papers that are already annotated.",
-        )
+        raise no_items()
     return list(by_item.values()), found.count(None)
+
+
+def no_items() -> NothingFound:
+    """Return the error for papers of which none comes from Zotero."""
+    return NothingFound(
+        "none of the papers comes from Zotero",
+        hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
+        "recognizes papers that are already annotated.",
+    )
 
 
 def _written_steps(

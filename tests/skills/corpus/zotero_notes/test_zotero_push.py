@@ -251,7 +251,7 @@ def test_a_library_without_an_account(pushing: Pushing) -> None:
 
 def test_no_paper_is_from_zotero(pushing: Pushing) -> None:
     pushing.annotations(annotated(paper(1)), at_server=False)
-    with pytest.raises(NothingFound, match="none of the annotated papers"):
+    with pytest.raises(NothingFound, match="none of the papers comes from Zotero"):
         pushing.run("zotero-push")
 
 
