@@ -154,6 +154,7 @@ def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str, package: str | None = None) -> Any:
         return None if name == "wordllama" else find(name, package)
 
+    Embedder.load.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", none)
 
 
