@@ -135,6 +135,13 @@ def first_of(lines: Iterable[str], most: int) -> list[str]:
     return [*known[:most], *[f"and {len(known) - most:,} more"] * (len(known) > most)]
 
 
+def listed(names: Iterable[str], most: int) -> str:
+    """Return the first `most` names and the number of further names, such as "a, b and 2 more"."""
+    known = list(names)
+    more = len(known) - most
+    return ", ".join(known[:most]) + f" and {more:,} more" * (more > 0)
+
+
 def composed(text: str) -> str:
     """Return `text` for comparison: in NFC, without format characters such as soft hyphens."""
     if text.isascii():

@@ -102,15 +102,12 @@ def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
 
     Durations and end times are texts. They are "" for a run without the stage.
     """
-    names = dict.fromkeys(name for run in runs for name in run.stages)
-    return [
-        (
-            name,
-            [run.stages[name].duration if name in run.stages else "" for run in runs],
-            runs[0].stages[name].created[:19].replace("T", " ") if name in runs[0].stages else "",
-        )
-        for name in names
-    ]
+    rows = []
+    for name in dict.fromkeys(name for run in runs for name in run.stages):
+        stages = [run.stages.get(name, StageEntry()) for run in runs]
+        ended = stages[0].created[:19].replace("T", " ")
+        rows.append((name, [stage.duration for stage in stages], ended))
+    return rows
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, str, str]]:

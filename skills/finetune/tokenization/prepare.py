@@ -44,6 +44,7 @@ from skills.finetune.tokenization.prepared_rows import Row
 from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
 from skills.nanda.generated_forms import TaggedForm
+from skills.nanda.text import listed
 
 FORMAT = 2
 """Version of the files that this stage writes."""
@@ -147,7 +148,7 @@ def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int)
     if long:
         these = "this row has" if len(long) == 1 else f"this row and {len(long) - 1:,} others have"
         raise InputError(
-            f"{these} more than {limit:,} tokens: {_some([name for _, name in long])}",
+            f"{these} more than {limit:,} tokens: {listed((name for _, name in long), NAMED)}",
             where=long[0][0],
             hint="Raise training.max_length, or leave out these rows: no row is truncated.",
         )
@@ -199,7 +200,7 @@ def _facts_of_rows(
 def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     """Yield warnings about rows kept out of training, missing dev rows, and bad completions."""
     if examples.kept_out:
-        names = _some([example.id for example in examples.kept_out])
+        names = listed((example.id for example in examples.kept_out), NAMED)
         number = len(examples.kept_out)
         yield f"{number:,} rows are not trained on, since their papers are in dev: {names}"
     if not examples.dev:
@@ -214,12 +215,6 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
             f"/annotate would not accept {number:,} of the {len(rows):,} completions; the first is "
             f"{first.where} ({reason})"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return a text with the first `NAMED` names and the number of further names."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
