@@ -24,7 +24,7 @@ from skills.corpus.records import Annotated, Failure, verify
 from skills.corpus.search import fulltext, quotes
 from skills.corpus.search.filters import MATCHED, Condition, Selected
 from skills.corpus.search.fulltext import Scored
-from skills.corpus.search.query_syntax import Query
+from skills.corpus.search.query_syntax import Query, tokens
 from skills.corpus.search.quotes import QuotableText
 from skills.corpus.stats import SUMS, Tally
 from skills.nanda.framework import Framework
@@ -139,7 +139,9 @@ class Engine(ABC):
         A search by meaning requires a database and a call of `complete_vectors`.
         """
         if query.by == "words":
-            return fulltext.search(self, query)
+            best, without_year = fulltext.best_moves(self, query)
+            hits = self.hits(best, fulltext.in_text(tokens(query.text)))
+            return Hits(hits=list(hits), without_year=without_year)
         from skills.corpus.search import by_meaning
 
         return by_meaning.search(self, query)

@@ -18,7 +18,6 @@ from skills.corpus.db.facets import word
 from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import one
 from skills.corpus.db.schema import TOKENIZER
-from skills.corpus.outputs import Hits
 from skills.corpus.search.query_syntax import Query, all_of, quoted, tokens
 from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
@@ -103,13 +102,6 @@ class Narrowing:
             limit -= 1
             if not limit:
                 return
-
-
-def search(moves: Engine, query: Query) -> Hits:
-    """Return the moves that contain all words and phrases of a query, ranked by `best_moves`."""
-    best, without_year = best_moves(moves, query)
-    hits = moves.hits(best, in_text(tokens(query.text)))
-    return Hits(hits=list(hits), without_year=without_year)
 
 
 def best_moves(moves: Engine, query: Query) -> tuple[list[Scored], int]:

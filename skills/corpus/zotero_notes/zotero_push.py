@@ -309,29 +309,23 @@ def _write(
 def _send(
     library: Library, batch: Sequence[Step], record: Record, framework: Framework
 ) -> dict[str, str]:
-    def entries(steps: Iterable[Step], state: State) -> list[Entry]:
+    def entry(one: Step, state: State) -> Entry:
+        digests = (digest_of(one.data, framework.name),) if one.note.kind == "highlight" else ()
         at = library.server, library.name
-        return [
-            Entry(*at, one.note.item, one.key, state, framework.name, digests[one.key])
-            for one in steps
-        ]
+        return Entry(*at, one.note.item, one.key, state, framework.name, digests)
 
     if not batch[0].data:
         keys = {step.key for step in batch}
         known = [entry for entry in record.entries() if entry.note in keys]
         return {entry.note: why for entry, why in _delete(library, known, record, dry_run=False)[1]}
-    digests: dict[str, tuple[str, ...]] = {
-        one.key: (digest_of(one.data, framework.name),) if one.note.kind == "highlight" else ()
-        for one in batch
-    }
-    record.append(entries(batch, "sent"))
+    record.append(entry(step, "sent") for step in batch)
     failed = library.write([step.data for step in batch])
     # A conflict for a new note means that an earlier attempt has written the note, but the response
     # was lost.
     refused = {key for key, why in failed.items() if why != SILENT and why[:3] != CONFLICT}
-    written = [step for step in batch if step.key not in failed]
-    never = [step for step in batch if step.key in refused and step.action == "create"]
-    record.append([*entries(written, "written"), *entries(never, "gone")])
+    written = [entry(step, "written") for step in batch if step.key not in failed]
+    created = [step for step in batch if step.action == "create"]
+    record.append([*written, *(entry(step, "gone") for step in created if step.key in refused)])
     return {key: CHANGED if why[:3] == CONFLICT else why for key, why in failed.items()}
 
 
