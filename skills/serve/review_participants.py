@@ -12,7 +12,6 @@ from typing import cast, get_args
 from starlette.requests import Request
 
 from harness.errors import UsageError
-from skills.corpus.listing import stamp
 from skills.corpus.tables.columns import Columns
 from skills.curate.review.candidates import Candidates, read
 from skills.curate.review.form import of_selection, selected
@@ -66,7 +65,7 @@ class Participants:
         self._lock = threading.Lock()
         self._named: dict[str, Session] = {}
         self._papers: Candidates | None = None
-        self._version: object = None
+        self._version = ""
         self._overview: Participant | None = None
 
     def join(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
@@ -140,8 +139,7 @@ class Participants:
     def papers(self) -> Candidates:
         """Return the annotations under review, which are read again after a change."""
         with self._lock:
-            state = self._state
-            version = stamp(state.database if state.reviews_corpus else state.table)
+            version = self._current()
             if self._papers is None or version != self._version:
                 self._papers, self._version = self._read(), version
             return self._papers
@@ -149,6 +147,15 @@ class Participants:
     def _read(self, where: str = "", words: str = "") -> Candidates:
         state = self._state
         return read(state.table, state.framework, Columns(), None, state.database, where, words)
+
+    def _current(self) -> str:
+        """Return a string that changes when the annotations under review change."""
+        if not self._state.reviews_corpus:
+            found = self._state.table.stat()
+            return f"{found.st_mtime_ns} {found.st_size}"
+        with self._state.corpus() as db:
+            row = db.execute("SELECT count(*), max(id), sum(current) FROM annotations").fetchone()
+        return " ".join(map(str, row))
 
 
 def _number(text: str, what: str) -> int | None:

@@ -264,21 +264,18 @@ def _figures(splits: Mapping[str, Path], framework: Framework) -> Figures:
             names = file.schema_arrow.names
             found.has_abstracts |= "abstract" in names
             found.has_sections |= SECTIONS in names
-            moves = [name for name in framework.names if name in names]
-            for batch in file.iter_batches(columns=[*moves, "checks", "provenance"]):
+            columns = [*framework.names, "checks", "provenance"]
+            for batch in file.iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     checks, made = json.loads(row["checks"]), json.loads(row["provenance"])
                     found.splits[split] += 1
                     found.models[(made["resolved"], made["harness"])] += 1
                     found.days.add(made["created"][:10])
-                    for move in moves:
-                        if row[move] != framework.not_stated:
-                            found.stated[move] += 1
-                            found.support[move] += checks["support"].get(move, 0.0)
-                            found.doubtful[move] += (
-                                move in checks["unsupported_numbers"]
-                                or move in checks["unsupported_names"]
-                            )
+                    doubtful = {*checks["unsupported_numbers"], *checks["unsupported_names"]}
+                    for move in framework.stated(row):
+                        found.stated[move] += 1
+                        found.support[move] += checks["support"].get(move, 0.0)
+                        found.doubtful[move] += move in doubtful
     return found
 
 
