@@ -101,17 +101,13 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
                 shutil.rmtree(place)
             with create_index(folder, framework) as db, connected(folder) as duckdb:
                 return _Builder(db, duckdb, folder, framework, tick, check).build(files)
-    except sqlite3.DatabaseError as exc:
-        if is_interrupted(exc):
+    except (sqlite3.DatabaseError, OSError) as exc:
+        if isinstance(exc, sqlite3.Error) and is_interrupted(exc):
             raise KeyboardInterrupt from exc
         raise OutputError(
-            f"the index cannot be written: {exc}",
+            f"the index cannot be written: {getattr(exc, 'strerror', None) or exc}",
             where=str(place),
             hint="If the index is damaged, delete this folder, and repeat the line.",
-        ) from exc
-    except OSError as exc:
-        raise OutputError(
-            f"the index cannot be written: {exc.strerror or exc}", where=str(place)
         ) from exc
 
 
