@@ -6,7 +6,6 @@ PDFium runs in a separate process, so that a malicious file cannot crash the ser
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import threading
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from typing import Any
 from harness.errors import HarnessError, InputError
 from harness.support.bounded_files import file_sha256
 from harness.support.text_input import reading, shown
-from skills.corpus.exports.highlights import COLOURS, passages_of, pdf_of
+from skills.corpus.exports.highlights import colours_of, passages_of, pdf_of
 from skills.corpus.pdf.pdf_files import check_pdf
 from skills.corpus.records import Annotated
 from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
@@ -114,7 +113,7 @@ class PdfPages:
         if moves and not places:
             text = "has changed since it was annotated: none of the passages is on its pages"
             return Sheet(path.name, f"{shown(path)}: {text}")
-        colours = dict(zip(framework.names, itertools.cycle(COLOURS), strict=False))
+        colours = colours_of(framework)
         found: dict[tuple[int, Boxes], list[str]] = {}
         for move in filter(places.get, framework.names):
             for place in places[move]:

@@ -6,6 +6,7 @@ added to the copy are kept.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -161,15 +162,20 @@ def _copy(
 def marks_of(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
     """Return the appearance of the highlights by move, in the form of `highlight_writer.Mark`."""
     texts = {**from_sections(record), **framework.stated(record)}
-    marks = {}
-    for number, (move, label) in enumerate(framework.labels.items()):
-        if move in texts:
-            marks[move] = {
-                "label": label,
-                "colour": COLOURS[number % len(COLOURS)],
-                "contents": f"{label}: {flatten(texts[move])}{certainty(record, move)}",
-            }
-    return marks
+    return {
+        move: {
+            "label": framework.labels[move],
+            "colour": colour,
+            "contents": f"{framework.labels[move]}: {flatten(texts[move])}{certainty(record, move)}",
+        }
+        for move, colour in colours_of(framework).items()
+        if move in texts
+    }
+
+
+def colours_of(framework: Framework) -> dict[str, str]:
+    """Return the colour of each move as hexadecimal digits."""
+    return dict(zip(framework.names, itertools.cycle(COLOURS), strict=False))
 
 
 def certainty(record: Mapping[str, Any], move: str) -> str:
