@@ -161,12 +161,12 @@ def _copy(
 
 def marks_of(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
     """Return the appearance of the highlights by move, in the form of `highlight_writer.Mark`."""
-    texts = {**from_sections(record), **framework.stated(record)}
+    texts, labels = {**from_sections(record), **framework.stated(record)}, framework.labels
     return {
         move: {
-            "label": framework.labels[move],
+            "label": labels[move],
             "colour": colour,
-            "contents": f"{framework.labels[move]}: {flatten(texts[move])}{certainty(record, move)}",
+            "contents": f"{labels[move]}: {flatten(texts[move])}{certainty(record, move)}",
         }
         for move, colour in colours_of(framework).items()
         if move in texts
