@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -12,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio.from_thread
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from harness.settings import Settings
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.listing import stamp
 from skills.curate.review.reviewer import Queue
 from skills.nanda.framework import Framework
 from skills.reporting.page import environment
@@ -26,6 +30,9 @@ from skills.serve.pdf_pages import PdfPages
 
 CORPUS = Path("corpus")
 """The value of `--review` that selects the annotations of the corpus instead of a table."""
+KEPT = 100
+"""Maximum number of rendered pages that are cached for an endpoint."""
+Endpoint = Callable[[Request], Awaitable[Response]]
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -80,6 +87,32 @@ def page(
     shared = {"tabs": tabs, "current_tab": current, "corpus": request.app.state.corpus}
     rendered = environment(TEMPLATES).get_template(template).render(**shared, **context)
     return HTMLResponse(rendered.encode("utf-8", "backslashreplace"), status)
+
+
+def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
+    """Return an endpoint that caches the pages of another endpoint until the corpus changes.
+
+    A page must depend only on the corpus and on the URL.
+
+    Args:
+        endpoint: the endpoint that renders a page, called with `state`, `arguments` and the
+            request.
+    """
+    pages: OrderedDict[Any, asyncio.Future[Response]] = OrderedDict()
+
+    async def answer(request: Request) -> Response:
+        key = request.url.path, request.url.query, stamp(state.database)
+        made = pages.get(key)
+        if made is None or (made.done() and made.exception()):
+            made = asyncio.ensure_future(run_in_threadpool(endpoint, state, *arguments, request))
+            pages[key] = made
+        pages.move_to_end(key)
+        while len(pages) > KEPT:
+            pages.popitem(last=False)
+        found = await asyncio.shield(made)  # several requests may wait for the same page
+        return Response(found.body, found.status_code, media_type=found.media_type)
+
+    return answer
 
 
 def key_of(path: Path) -> str:

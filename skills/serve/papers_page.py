@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -28,7 +27,7 @@ from skills.corpus.listing import (
     Selection,
 )
 from skills.nanda.framework import Framework
-from skills.serve.pages import State, page
+from skills.serve.pages import State, kept, page
 
 PATH = "/papers"
 REVIEW = "/review"
@@ -215,8 +214,7 @@ def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
 
 
 def routes(state: State) -> list[Route]:
-    counts = FacetCounts(state.database, state.framework)
-    return [Route(PATH, partial(_papers, state, counts))]
+    return [Route(PATH, kept(state, _papers, FacetCounts(state.database, state.framework)))]
 
 
 def _papers(state: State, counts: FacetCounts, request: Request) -> Response:
