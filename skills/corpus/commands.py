@@ -16,7 +16,7 @@ from harness.runs.invocation import as_path
 from harness.support.process import install_command
 from harness.support.text_input import shown
 from skills.corpus import exporters, importer, views
-from skills.corpus.corpus_store import opened
+from skills.corpus.corpus_store import opened, selected
 from skills.corpus.db import damage, merging, reads
 from skills.corpus.db.connection import database, open_corpus, transaction
 from skills.corpus.exports import dataset
@@ -151,22 +151,16 @@ def filter_papers(call: Call) -> Result:
     framework = _framework(call)
     conditions = filters.parse(call.text, framework)
     text = " ".join(call.text.split())
+    if not conditions:
+        raise InputError("there is no condition", hint=filters.EXAMPLE)
     with _opened(call) as corpus:
-        selected = corpus.select(conditions)
-        ids = selected.ids[: call.options.limit]
+        found = selected(call, corpus, conditions)
+        ids = found[: call.options.limit]
         shown = [] if call.targets else ids[: call.options.limit or SHOWN]
         items = list(corpus.annotated(shown))
-    for column, count in selected.unknown.items():
-        call.screen.notice(views.left_out(count, column))
-    if not selected.ids:
-        raise NothingFound(
-            f"no annotation meets {text[:80]}",
-            hint="`/corpus stats` shows the contents of the corpus.",
-        )
-    found = len(selected.ids)
-    if not call.targets and found > len(shown):
-        call.screen.notice(f"{found:,} papers; the first {len(shown):,} are shown (--limit N)")
-    data = {"found": found, "papers": [item.record for item in items]}
+    if not call.targets and len(found) > len(shown):
+        call.screen.notice(f"{len(found):,} papers; the first {len(shown):,} are shown (--limit N)")
+    data = {"found": len(found), "papers": [item.record for item in items]}
     return _saved_or(call, Result(views.papers(items, framework), data), ids, f"Filter: {text}")
 
 

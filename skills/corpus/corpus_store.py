@@ -12,17 +12,22 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.api.skill import Call
+from harness.errors import NothingFound
 from skills.corpus.db import merging, papers, reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.facets import has_category
 from skills.corpus.db.rows import stored_record
-from skills.corpus.outputs import Hit, SimilarPaper
+from skills.corpus.outputs import Hit
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.engine import Engine
+from skills.corpus.search.filters import Condition
 from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored, beginning_of
 from skills.corpus.search.quotes import ABSTRACT, QuotableText
+from skills.corpus.views import left_out
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
+from skills.nanda.text import flatten
 
 # CROSS JOIN makes SQLite read the index of papers first, and then find the annotations by an index.
 # A scan of the annotations would be slow, since their rows are long.
@@ -130,11 +135,6 @@ class Database(Engine):
 
         complete(self.db, Embedder.load(), tick, check)
 
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        from skills.corpus.search import by_meaning
-
-        return by_meaning.similar_papers(self, wanted, move, limit)
-
     def find(self, wanted: str) -> list[reads.StoredPaper]:
         return reads.find(self.db, wanted)
 
@@ -193,3 +193,24 @@ def opened(
         for text in found.left_out():
             notice(text)
         yield found
+
+
+def selected(call: Call, corpus: Engine, conditions: Sequence[Condition]) -> list[int]:
+    """Return the ids of the current annotations that meet the conditions in the text of a command.
+
+    Papers without a value that a condition needs are left out; a notice states their number.
+
+    Raises:
+        NothingFound: no annotation meets the conditions.
+    """
+    found = corpus.select(conditions)
+    for column, count in found.unknown.items():
+        call.screen.notice(left_out(count, column))
+    if not found.ids:
+        raise NothingFound(
+            f"no annotation meets {flatten(call.text)[:80]}"
+            if conditions
+            else f"the corpus has no annotations by the framework {corpus.framework.name}",
+            hint="`/corpus stats` shows the contents of the corpus.",
+        )
+    return found.ids

@@ -150,10 +150,9 @@ class Listing:
                 # Each paper is ranked by its best move.
                 ranked = ((hit.paper_id, float(rank)) for rank, hit in enumerate(found.hits))
                 fulltext.keep_found(corpus.db, ranked)
-        if selection.conditions.strip():
-            conditions += filters.parse(selection.conditions, self._framework)
+        conditions += filters.parse(selection.conditions, self._framework)
         facets = [
-            filters.any_of([filters.facet(name, value, self._framework) for value in values])
+            filters.any_of([filters.facet(name, value) for value in values])
             for name, values in selection.facets.items()
             if values
         ]

@@ -9,7 +9,7 @@ from harness.terminal.rendering import table
 from skills.evaluate.annotators import MODEL_ERRORS
 from skills.evaluate.outputs import OVERALL, Difference, Evaluated, Evaluation, Figures, Reliability
 from skills.evaluate.source_metrics import SURE
-from skills.nanda.text import counted
+from skills.nanda.text import counted, listed
 from skills.reporting.outputs import MORE
 from skills.reporting.statistics import Figure
 
@@ -350,22 +350,16 @@ def _sentence(found: Evaluation, pair: Difference) -> str:
         return (
             f"{papers} {'is' if found.papers == 1 else 'are'} too few to decide between "
             f"{pair.first} and {pair.other} (no interval excludes 0). So far {pair.first} is ahead "
-            f"in {_named(ahead) if ahead else 'no metric'}."
+            f"in {listed(ahead, NAMED) if ahead else 'no metric'}."
         )
-    parts = [f"better at {_named(better)}"] * bool(better)
-    parts += [f"worse at {_named(worse)}"] * bool(worse)
+    parts = [f"better at {listed(better, NAMED)}"] * bool(better)
+    parts += [f"worse at {listed(worse, NAMED)}"] * bool(worse)
     shown = (
         f"Compared with {pair.other} on {papers}, {pair.first} is {', and '.join(parts)}: "
         "these intervals exclude 0."
     )
-    return f"{shown} No difference is shown in {_named([*unclear])}." if unclear else shown
+    return f"{shown} No difference is shown in {listed(unclear, NAMED)}." if unclear else shown
 
 
 def _gains(metric: str, one: Figure) -> bool:
     return one.value is not None and (one.value < 0) == (metric in LESS)
-
-
-def _named(names: Sequence[str]) -> str:
-    """Return a list of names for a sentence, such as "a, b, c, d and 2 more"."""
-    shown, more = names[:NAMED], len(names) - NAMED
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
@@ -127,6 +127,19 @@ def visible_places(text: str) -> list[int]:
 def counted(number: int, noun: str) -> str:
     """Return a number with a noun in the singular or plural, such as "1,200 papers"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def first_of(lines: Iterable[str], most: int) -> list[str]:
+    """Return the first `most` lines, and a line with the number of omitted lines, if any."""
+    known = list(lines)
+    return [*known[:most], *[f"and {len(known) - most:,} more"] * (len(known) > most)]
+
+
+def listed(names: Iterable[str], most: int) -> str:
+    """Return the first `most` names and the number of further names, such as "a, b and 2 more"."""
+    known = list(names)
+    more = len(known) - most
+    return ", ".join(known[:most]) + f" and {more:,} more" * (more > 0)
 
 
 def composed(text: str) -> str:

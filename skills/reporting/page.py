@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -88,15 +89,9 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Return a text as HTML; passages between grave accents become code elements.
-
-    If the number of grave accents is odd, they are not changed.
-    """
-    pieces = [escape(piece) for piece in flatten(text).split("`")]
-    if len(pieces) % 2 == 0:
-        return Markup("`").join(pieces)
-    marked = (f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
-    return Markup("".join(marked))  # noqa: S704 - every piece is escaped
+    """Return a text as HTML; passages between grave accents become code elements."""
+    marked = re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(flatten(text))))
+    return Markup(marked)  # noqa: S704 - the text is escaped
 
 
 def _sha256(text: str) -> str:

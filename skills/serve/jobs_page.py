@@ -33,9 +33,7 @@ _RUNNING = """
             WHERE run_id = runs.id AND status = 'failed') AS failed
     FROM runs WHERE status = 'running' ORDER BY id DESC"""
 """SQL for running jobs; a job stores either annotations and failures, or ballots."""
-STEP = 0.25
-"""Seconds between two checks whether the server is shutting down."""
-INTERVAL = 1.0
+INTERVAL = 0.5
 """Seconds between two queries of the running jobs."""
 
 
@@ -98,10 +96,7 @@ async def _stream(state: State) -> AsyncIterator[str]:
         if text != sent:
             sent = text
             yield f"data: {text}\n\n"
-        waited = 0.0
-        while waited < INTERVAL and not state.is_closing():
-            await asyncio.sleep(STEP)
-            waited += STEP
+        await asyncio.sleep(INTERVAL)
 
 
 def _read(state: State) -> str:

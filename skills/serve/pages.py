@@ -48,7 +48,7 @@ class State:
         queue: the stores of the review.
         table: a table with the annotations to review, or `CORPUS`.
         is_closing: returns True when the server shuts down, so that event streams end.
-        pdfs: the cached images of PDF pages.
+        pdfs: renders pages of PDF files.
     """
 
     database: Path
@@ -60,10 +60,7 @@ class State:
     table: Path = CORPUS
     sessions: Sessions = field(default_factory=Sessions)
     is_closing: Callable[[], bool] = lambda: False
-    pdfs: PdfPages = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pdfs = PdfPages(self.settings.cache_dir / "pages")
+    pdfs: PdfPages = field(default_factory=PdfPages)
 
     @property
     def reviews_corpus(self) -> bool:
@@ -95,7 +92,7 @@ def page(
 def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
     """Return an endpoint that caches the pages of another endpoint until the corpus changes.
 
-    A page must depend only on the corpus, on the URL, and on the files given to `with_files`.
+    A page must depend only on the corpus and on the URL.
 
     Args:
         endpoint: the endpoint that renders a page, called with `state`, `arguments` and the
@@ -106,7 +103,7 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
     async def answer(request: Request) -> Response:
         key = request.url.path, request.url.query, stamp(state.database)
         made = pages.get(key)
-        if made is None or (made.done() and (made.exception() or _is_outdated(made.result()))):
+        if made is None or (made.done() and made.exception()):
             made = asyncio.ensure_future(run_in_threadpool(endpoint, state, *arguments, request))
             pages[key] = made
         pages.move_to_end(key)
@@ -116,22 +113,6 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
         return Response(found.body, found.status_code, media_type=found.media_type)
 
     return answer
-
-
-def with_files(response: Response, files: Mapping[Path, Any]) -> Response:
-    """Return the same response, which `kept` then caches only until one of the files changes.
-
-    Args:
-        files: the stamp of each file before the response was rendered (see `listing.stamp`).
-    """
-    response.files = files  # type: ignore[attr-defined]
-    return response
-
-
-def _is_outdated(response: Response) -> bool:
-    """Return True if a file that was given to `with_files` for a response has changed."""
-    files = getattr(response, "files", {})
-    return any(stamp(path) != known for path, known in files.items())
 
 
 def key_of(path: Path) -> str:

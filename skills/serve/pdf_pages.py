@@ -1,16 +1,12 @@
 """Render pages of PDF files as images, and locate the passages to highlight on them.
 
-PDFium runs in a separate process, so that a malicious file cannot crash the server. Images are
-cached in a folder, by the digest of the file and the page number.
+PDFium runs in a separate process, so that a malicious file cannot crash the server.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import itertools
 import json
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -18,11 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, InputError, OutputError
-from harness.runs import targets
-from harness.support.bounded_files import file_sha256, read_bytes
+from harness.errors import HarnessError, InputError
+from harness.support.bounded_files import file_sha256
 from harness.support.text_input import reading, shown
-from skills.corpus.exports.highlights import COLOURS, passages_of, pdf_of
+from skills.corpus.exports.highlights import colours_of, passages_of, pdf_of
 from skills.corpus.pdf.pdf_files import check_pdf
 from skills.corpus.records import Annotated
 from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
@@ -31,10 +26,11 @@ from skills.nanda.framework import Framework
 WORKER = "skills.corpus.pdf.page_image"
 SECONDS = 20.0
 """Maximum duration in seconds of a request to the process."""
-MOST_BYTES = 200_000_000
-"""Maximum size of the image cache in bytes; the least recently used images are removed."""
-KEPT = 500
-"""Maximum number of results of the process, and of file digests, that are cached in memory."""
+KEPT = 50
+"""Maximum number of results of the process, and of file digests, that are cached in memory.
+
+An image has up to 3 MB (see `page_image.MOST_BYTES`).
+"""
 Boxes = tuple[tuple[float, float, float, float], ...]
 """The left, top, width and height of each box around a passage, on a page of the width 1000."""
 
@@ -82,14 +78,9 @@ class Sheet:
 
 
 class PdfPages:
-    """Renders pages and locates passages, with caches; thread-safe.
+    """Renders pages and locates passages, with a cache; thread-safe."""
 
-    Args:
-        folder: the folder of the image cache.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
         self._process = ReaderProcess(WORKER, "PDFium", SECONDS)
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[str, ...], Any] = OrderedDict()
@@ -122,7 +113,7 @@ class PdfPages:
         if moves and not places:
             text = "has changed since it was annotated: none of the passages is on its pages"
             return Sheet(path.name, f"{shown(path)}: {text}")
-        colours = dict(zip(framework.names, itertools.cycle(COLOURS), strict=False))
+        colours = colours_of(framework)
         found: dict[tuple[int, Boxes], list[str]] = {}
         for move in filter(places.get, framework.names):
             for place in places[move]:
@@ -159,23 +150,12 @@ class PdfPages:
         path = pdf_of(item)
         if path is None:
             raise InputError("was not annotated from a PDF file", where=item.paper.id)
-        kept = self._folder / f"{_digest_of(check_pdf(path))}-{number}.png"
-        with contextlib.suppress(OSError):
-            image = read_bytes(kept, MOST_BYTES)
-            os.utime(kept)
-            return image
-        image = base64.b64decode(self._answer(path, f"{number}", page=number - 1))
-        with contextlib.suppress(OSError, OutputError):  # raised if the cache cannot be written
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            targets.write(kept, lambda file: file.write(image))
-            self._remove_oldest()
-        return image
+        return base64.b64decode(self._answer(path, f"{number}", page=number - 1))
 
     def _answer(self, path: Path, name: str, **request: Any) -> Any:
         """Return the result of the process for a file, from the cache if possible.
 
         Errors of unreadable files are cached, too, so that a slow file delays only one request.
-        Images are not cached in memory.
 
         Args:
             name: the name of the result in the cache.
@@ -194,22 +174,12 @@ class PdfPages:
                     [answer] = self._process.read(path, **request)
                 except Unreadable as exc:
                     answer = exc
-            if not isinstance(answer, str):  # a string is an image
                 self._answers[key] = answer
-                while len(self._answers) > KEPT:
+                if len(self._answers) > KEPT:
                     self._answers.popitem(last=False)
         if isinstance(answer, Unreadable):
             raise InputError(f"{answer}", where=shown(path))
         return answer
-
-    def _remove_oldest(self) -> None:
-        files = [(one.stat(), one) for one in self._folder.glob("*.png")]
-        size = sum(status.st_size for status, _ in files)
-        for status, file in sorted(files, key=lambda one: one[0].st_mtime):
-            if size <= MOST_BYTES:
-                return
-            file.unlink()
-            size -= status.st_size
 
 
 def _digest_of(path: Path) -> str:

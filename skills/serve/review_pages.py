@@ -112,12 +112,10 @@ def _queue(
             this browser, which URL parameters override.
         error: the error that prevented joining, or None.
     """
-    participant, all_papers = participants.find(request), participants.overview()
+    participant = participants.find(request)
     before = participant.choice if participant else {**CHOICE, "name": participants.lost(request)}
     linked = {name: one for name, one in request.query_params.items() if name in CHOICE}
-    with all_papers.lock:
-        desk = all_papers.desk
-        desk.log.refresh()
+    with participants.overview() as desk:
         return page(
             request,
             "review/queue.html",
@@ -244,10 +242,7 @@ def _draft(participant: Participant, request: Request) -> Response:
 
 
 def _agreement(participants: Participants, request: Request) -> Response:
-    participant = participants.overview()
-    with participant.lock:
-        desk = participant.desk
-        desk.log.refresh()
+    with participants.overview() as desk:
         decided = rated(desk.papers, desk.log)
         return page(
             request,
@@ -295,10 +290,7 @@ def _passed_on(request: Request, why: str) -> Response:
 
 def _disputes(participants: Participants, request: Request) -> Response:
     """Return the page that lists the papers on which the reviewers disagree."""
-    participant = participants.overview()
-    with participant.lock:
-        desk = participant.desk
-        desk.log.refresh()
+    with participants.overview() as desk:
         rows = [
             (
                 item.paper,

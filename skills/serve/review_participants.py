@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
@@ -123,13 +124,17 @@ class Participants:
         """Return the name that another browser took over from the browser of a request, or ""."""
         return str(request.state.session.get(LOST, ""))
 
-    def overview(self) -> Participant:
-        """Return a participant without a name, for pages about all reviewers."""
+    @contextlib.contextmanager
+    def overview(self) -> Iterator[Desk]:
+        """Yield a desk without a reviewer, for pages about all reviewers; lock it in the block."""
         papers = self.papers()
         with self._lock:
             if self._overview is None or self._overview.desk.papers is not papers:
                 self._overview = Participant(self._state.queue.desk(papers), {})
-            return self._overview
+            overview = self._overview
+        with overview.lock:
+            overview.desk.log.refresh()
+            yield overview.desk
 
     def papers(self) -> Candidates:
         """Return the annotations under review, which are read again after a change."""

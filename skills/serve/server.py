@@ -151,18 +151,11 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
     """Yield the path of the corpus to serve; the demo corpus is deleted after the `with` block.
 
     Raises:
-        UsageError: the corpus is a folder of parts, or --demo and --db are both given.
-        InputError, OutputError: the corpus cannot be opened.
+        UsageError: --demo and --db are both given.
+        InputError, OutputError: the corpus cannot be opened, or is a folder of parts.
     """
     if not call.options.demo:
         path = database(call)
-        if path.is_dir():
-            raise UsageError(
-                "/serve needs a database, but this is a folder",
-                where=f"{path}",
-                hint=f"`/corpus add {path} --db papers.db` copies the parts to a database; then "
-                "`/serve --db papers.db`.",
-            )
         with open_corpus(path, must_exist=True):  # reports errors before the server starts
             pass
         yield path
@@ -256,9 +249,9 @@ def application(state: State, port: int) -> Starlette:
     own = [route for one in PAGES for route in one.routes(state)]
     app = Starlette(
         routes=[
-            Route("/", _home),
+            Route("/", lambda _: RedirectResponse(papers_page.PATH, HTTPStatus.SEE_OTHER)),
             Route("/access", partial(_access, state, port), methods=["POST"]),
-            Route("/static/style.css", _style),
+            Route("/static/style.css", lambda _: FileResponse(STYLE)),
             Mount("/static", StaticFiles(directory=STATIC)),
             *own,
         ],
@@ -274,29 +267,20 @@ def application(state: State, port: int) -> Starlette:
     return app
 
 
-def _home(request: Request) -> Response:
-    return RedirectResponse(next(iter(request.app.state.tabs)), HTTPStatus.SEE_OTHER)
-
-
 def _access(state: State, port: int, request: Request) -> Response:
     """Return a page with a new address, with which another browser can open the application."""
     address = address_of(port, state.sessions)
     return page(request, "access.html", title="Another browser", address=address)
 
 
-def _style(request: Request) -> Response:
-    return FileResponse(STYLE)
-
-
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status, path = HTTPStatus(error.status_code), request.url.path
-    if status == HTTPStatus.NOT_FOUND:
-        what = f"There is nothing at {path}."
-    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
-        what = f"{path} does not answer {request.method}."
-    else:
-        what = f"{path}: {error.detail}."
+    known = {
+        HTTPStatus.NOT_FOUND: f"There is nothing at {path}.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not answer {request.method}.",
+    }
+    what = known.get(status, f"{path}: {error.detail}.")
     answer = message(request, status.phrase.capitalize(), f"{what} {BACK}", status)
     answer.headers.update(error.headers or {})
     return answer

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from harness.runs.progress import duration
 from harness.support.bounded_files import read_text
 from skills.corpus.html_page import facts
 from skills.finetune.run_folder import MANIFEST
@@ -101,15 +102,12 @@ def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
 
     Durations and end times are texts. They are "" for a run without the stage.
     """
-    names = dict.fromkeys(name for run in runs for name in run.stages)
-    return [
-        (
-            name,
-            [run.stages[name].duration if name in run.stages else "" for run in runs],
-            runs[0].stages[name].created[:19].replace("T", " ") if name in runs[0].stages else "",
-        )
-        for name in names
-    ]
+    rows = []
+    for name in dict.fromkeys(name for run in runs for name in run.stages):
+        stages = [run.stages.get(name, StageEntry()) for run in runs]
+        ended = stages[0].created[:19].replace("T", " ")
+        rows.append((name, [stage.duration for stage in stages], ended))
+    return rows
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -157,9 +155,7 @@ class StageEntry(_Tolerant):
     @property
     def duration(self) -> str:
         """The duration of the stage as text, or "" if it is unknown."""
-        if self.seconds is None:
-            return ""
-        return f"{self.seconds:.1f} s" if self.seconds < 60 else f"{self.seconds / 60:,.0f} min"
+        return "" if self.seconds is None else duration(self.seconds)
 
 
 class RunFolder(_Tolerant):

@@ -8,6 +8,7 @@ data/SPLIT-00000-of-00001.parquet, as the Hub names such files.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,6 @@ from skills.corpus.exports.user_edited import (
     Value,
     as_yaml,
     check_current,
-    parse,
     write_owned,
 )
 from skills.corpus.identity.identifiers import ZOTERO
@@ -67,14 +67,8 @@ _LICENSE = (
 _COPYRIGHT = """\
 ## Rights
 
-The license of a dataset covers what its makers own. The abstracts may be under the copyright of
-their authors or publishers, and moves that quote them as well: check that you may publish them.
-"""
-_WITHOUT = """\
-## Rights
-
-The abstracts are left out. Moves may quote them, and may be under the copyright of their authors or
-publishers: check that you may publish them.
+The license of a dataset covers what its makers own. Abstracts, and moves that quote abstracts, may
+be under the copyright of their authors or publishers: check that you may publish them.
 """
 
 
@@ -178,7 +172,7 @@ def push(call: Call) -> Result:
     figures = _figures(splits, framework)
     _update_card(folder, framework, figures, force=call.force)
     check_current(folder / CARD, _card(framework, figures))
-    if "license" not in parse((folder / CARD).read_text(encoding="utf-8")).values:
+    if not re.search("^license:", (folder / CARD).read_text(encoding="utf-8"), re.MULTILINE):
         call.screen.notice(f"{folder / CARD} states no license")
     present = [folder / name for name in _OF_A_REPOSITORY if (folder / name).is_file()]
     pushed = hub.push(
@@ -270,21 +264,18 @@ def _figures(splits: Mapping[str, Path], framework: Framework) -> Figures:
             names = file.schema_arrow.names
             found.has_abstracts |= "abstract" in names
             found.has_sections |= SECTIONS in names
-            moves = [name for name in framework.names if name in names]
-            for batch in file.iter_batches(columns=[*moves, "checks", "provenance"]):
+            columns = [*framework.names, "checks", "provenance"]
+            for batch in file.iter_batches(columns=columns):
                 for row in batch.to_pylist():
                     checks, made = json.loads(row["checks"]), json.loads(row["provenance"])
                     found.splits[split] += 1
                     found.models[(made["resolved"], made["harness"])] += 1
                     found.days.add(made["created"][:10])
-                    for move in moves:
-                        if row[move] != framework.not_stated:
-                            found.stated[move] += 1
-                            found.support[move] += checks["support"].get(move, 0.0)
-                            found.doubtful[move] += (
-                                move in checks["unsupported_numbers"]
-                                or move in checks["unsupported_names"]
-                            )
+                    doubtful = {*checks["unsupported_numbers"], *checks["unsupported_names"]}
+                    for move in framework.stated(row):
+                        found.stated[move] += 1
+                        found.support[move] += checks["support"].get(move, 0.0)
+                        found.doubtful[move] += move in doubtful
     return found
 
 
@@ -308,7 +299,7 @@ def _card(framework: Framework, figures: Figures) -> Owned:
         _summary(framework, figures),
         _moves(framework, figures),
         _columns(figures),
-        _COPYRIGHT if figures.has_abstracts else _WITHOUT,
+        _COPYRIGHT,
     )
     metadata: dict[str, Value] = {
         "size_categories": [size],

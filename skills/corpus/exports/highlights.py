@@ -6,6 +6,7 @@ added to the copy are kept.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
 from skills.nanda.anchors import read_anchors
 from skills.nanda.confidence import confidence_of, from_sections, uncertainty
 from skills.nanda.framework import Framework
-from skills.nanda.text import counted, flatten
+from skills.nanda.text import counted, first_of, flatten
 
 COLOURS = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999")
 """The colours of the moves, in the order of the framework.
@@ -75,9 +76,7 @@ def save(
     report = [f"{folder}: {counted(written, 'PDF file')} with highlights"]
     if elsewhere:
         report[0] += f"; {counted(elsewhere, 'paper')} without a PDF file"
-    if len(skipped) > NAMED:
-        skipped[NAMED:] = [f"and {len(skipped) - NAMED:,} more"]
-    return [*report, *skipped]
+    return [*report, *first_of(skipped, NAMED)]
 
 
 def pdf_of(item: Annotated) -> Path | None:
@@ -162,16 +161,21 @@ def _copy(
 
 def marks_of(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
     """Return the appearance of the highlights by move, in the form of `highlight_writer.Mark`."""
-    texts = {**from_sections(record), **framework.stated(record)}
-    marks = {}
-    for number, (move, label) in enumerate(framework.labels.items()):
-        if move in texts:
-            marks[move] = {
-                "label": label,
-                "colour": COLOURS[number % len(COLOURS)],
-                "contents": f"{label}: {flatten(texts[move])}{certainty(record, move)}",
-            }
-    return marks
+    texts, labels = {**from_sections(record), **framework.stated(record)}, framework.labels
+    return {
+        move: {
+            "label": labels[move],
+            "colour": colour,
+            "contents": f"{labels[move]}: {flatten(texts[move])}{certainty(record, move)}",
+        }
+        for move, colour in colours_of(framework).items()
+        if move in texts
+    }
+
+
+def colours_of(framework: Framework) -> dict[str, str]:
+    """Return the colour of each move as hexadecimal digits."""
+    return dict(zip(framework.names, itertools.cycle(COLOURS), strict=False))
 
 
 def certainty(record: Mapping[str, Any], move: str) -> str:

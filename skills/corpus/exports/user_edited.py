@@ -81,7 +81,7 @@ class Owned:
             adopt: True to add this part to a file that does not contain an old part.
 
         Raises:
-            BrokenFrontMatterError: the front matter cannot be parsed.
+            yaml.YAMLError: the front matter cannot be parsed.
         """
         if self._is_in(text):
             return text, "unchanged"
@@ -146,7 +146,7 @@ def write_owned(
     try:
         before = read_bytes(path, MOST_BYTES).decode()
         after, state = ours.merged(before, force=force, adopt=adopt)
-    except (OSError, UnicodeDecodeError, BrokenFrontMatterError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return "unreadable"
     if after != before:
         targets.write_text(path, after)
@@ -194,10 +194,6 @@ def _digest(properties: Mapping[str, Any], block: str) -> str:
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
 
 
-class BrokenFrontMatterError(ValueError):
-    """Raised if the front matter is not a YAML mapping, or is too large."""
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The text of a file, and the place and the values of its front matter.
@@ -221,18 +217,15 @@ def parse(text: str) -> Parts:
     If there is no front matter, `start` and `end` of the result are 0.
 
     Raises:
-        BrokenFrontMatterError: the front matter cannot be parsed, or exceeds a limit.
+        yaml.YAMLError: the front matter is not a YAML mapping, or exceeds a limit.
     """
     found = _FRONT_MATTER.match(text)
     if found is None:
         return Parts(text, 0, 0, {})
     start, end = found.span("yaml")
-    try:
-        _, values = yaml_files.parse(text[start:end], yaml_files.TextLoader)
-    except yaml.YAMLError as exc:
-        raise BrokenFrontMatterError(str(exc)) from exc
+    _, values = yaml_files.parse(text[start:end], yaml_files.TextLoader)
     if not isinstance(values or {}, dict):
-        raise BrokenFrontMatterError("it is not a mapping")
+        raise yaml.YAMLError("the front matter is not a mapping")
     return Parts(text, start, end, values or {})
 
 

@@ -30,7 +30,7 @@ from skills.corpus.exports.vault_note import (
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
 from skills.nanda.terms import Term
-from skills.nanda.text import content_words, counted, flatten
+from skills.nanda.text import content_words, counted, flatten, listed
 
 NAMED = 5
 """Maximum number of notes that a report lists by name for each state."""
@@ -81,15 +81,14 @@ def check(folder: Path, *, force: bool = False) -> None:
     Raises:
         UsageError: the folder is refused.
     """
-    if force or not folder.is_dir() or not any(folder.iterdir()) or _vault_of(folder):
+    if force or not folder.is_dir() or not any(folder.iterdir()) or is_vault(folder):
         return
-    if not _scan(folder).ours:
-        raise UsageError(
-            "is neither empty nor an Obsidian vault",
-            where=str(folder),
-            hint="Name a new folder, open this folder in Obsidian first, or add --force, which "
-            "adds notes and replaces nothing.",
-        )
+    raise UsageError(
+        "is neither empty nor an Obsidian vault",
+        where=str(folder),
+        hint="Name a new folder, open this folder in Obsidian first, or add --force, which "
+        "adds notes and replaces nothing.",
+    )
 
 
 def is_vault(folder: Path) -> bool:
@@ -152,8 +151,7 @@ def save(
         if paths := by_state[state]:
             part = f"{counted(len(paths), 'note')} {words}"
             if state in _NAMED:
-                part += ": " + ", ".join(f'"{path.stem}"' for path in paths[:NAMED])
-                part += f" and {len(paths) - NAMED:,} more" * (len(paths) > NAMED)
+                part += ": " + listed((f'"{path.stem}"' for path in paths), NAMED)
             parts.append(part)
     return f"{folder}: {'; '.join(parts) or 'no note'}"
 

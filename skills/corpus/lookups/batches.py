@@ -18,11 +18,9 @@ from skills.corpus.db import completion, papers
 from skills.corpus.db.completion import TITLE, Facts
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import rows_with_identifiers
-from skills.corpus.identity.identifiers import known
-from skills.corpus.identity.matching import compare, compare_titles
+from skills.corpus.identity.matching import compare_titles
 from skills.corpus.identity.titles import title
 from skills.corpus.sources.services import SERVICES, SourceQuery
-from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
@@ -257,11 +255,3 @@ def store(db: sqlite3.Connection, found: Facts) -> tuple[int | None, bool]:
         completion.complete(db, row, found)
         completion.remember(db, "papers", row, found.source, found=True)
         return row, not rows
-
-
-def is_other(paper: Paper, found: Facts) -> bool:
-    """Return True if a stored paper and the facts from a source describe different papers.
-
-    If the paper or the facts have no title, the result is False.
-    """
-    return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

@@ -19,6 +19,8 @@ from harness.terminal.rendering import table
 from skills.corpus.db import completion, papers, runs
 from skills.corpus.db.completion import Facts
 from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.identity.identifiers import known
+from skills.corpus.identity.matching import compare
 from skills.corpus.lookups import batches
 from skills.corpus.options import required
 from skills.corpus.outputs import Completed
@@ -125,9 +127,9 @@ class Completion:
         by_title = self.call.options.by_title
         own = completion.due(self.db, source.name, source.states, self.since, by_title=by_title)
         without = completion.due_awaited(self.db, source.name, self.since)
-        for row, known in itertools.chain(own, ((-row, known) for row, known in without)):
-            if batches.can_look_up(source, known):
-                yield batches.Wanted(row, known)
+        for row, ids in itertools.chain(own, ((-row, ids) for row, ids in without)):
+            if batches.can_look_up(source, ids):
+                yield batches.Wanted(row, ids)
 
     def _keep(self, source: str, wanted: batches.Wanted, found: Facts | None) -> None:
         if wanted.key < 0:
@@ -142,7 +144,8 @@ class Completion:
 
     def _complete(self, wanted: batches.Wanted, found: Facts) -> None:
         paper = papers.stored(self.db, wanted.key)
-        if batches.is_other(paper, found):
+        has_titles = bool(paper.title and found.title)
+        if has_titles and compare(known(paper), known(found.paper)) is None:  # another paper
             if completion.TITLE not in wanted.identifiers:
                 other = f"{paper.id}: {found.source} has {found.title[:80]!r}"
                 self.made.other_titles.append(other)

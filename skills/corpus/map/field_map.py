@@ -208,8 +208,8 @@ def read_papers(
         paper, stated = item.paper, framework.stated(item.record)
         texts = {move: flatten(stated[move]) if move in stated else None for move in moves}
         mapped = MappedPaper(paper.id, flatten(paper.title), paper.year, paper.is_arxiv, texts)
-        found.append((paper.id, paper.sha256, mapped.title, mapped.year or 0, mapped))
-    return [mapped for *_, mapped in sorted(found, key=itemgetter(0, 1, 2, 3))]
+        found.append((paper.id, paper.sha256, mapped))
+    return [mapped for *_, mapped in sorted(found, key=itemgetter(0, 1))]
 
 
 def map_of(

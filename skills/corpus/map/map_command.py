@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO
 
 from harness.api.skill import Call, Result, Write
-from harness.errors import NothingFound, UsageError
+from harness.errors import UsageError
 from harness.support.process import require
-from skills.corpus.corpus_store import opened
+from skills.corpus.corpus_store import opened, selected
 from skills.corpus.db.connection import database
 from skills.corpus.map import map_views
 from skills.corpus.map.field_map import FieldMap, as_output, map_of, read_papers
 from skills.corpus.outputs import MapSaved
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
-from skills.corpus.search.engine import Engine
 from skills.corpus.search.query_syntax import check_moves
-from skills.corpus.views import left_out
 from skills.nanda.framework import Framework, selected_framework
 
 EACH = 500
@@ -33,14 +31,14 @@ def draw_map(call: Call) -> Result:
         map_views.check_fonts()
     framework = selected_framework(call.options.framework, call.frameworks)
     moves = _moves(call, framework)
-    conditions = filters.parse(call.text, framework) if call.text.strip() else []
+    conditions = filters.parse(call.text, framework)
     text = "".join(filter(str.isprintable, " ".join(call.text.split())))
     path = database(call)
     with (
         opened(path, framework, call.screen.notice) as corpus,
         call.screen.progress("mapping") as tick,
     ):
-        ids = _selected(call, corpus, conditions)
+        ids = selected(call, corpus, conditions)
 
         def items() -> Iterator[Annotated]:
             for number, item in enumerate(corpus.annotated(ids), start=1):
@@ -71,26 +69,6 @@ def draw_map(call: Call) -> Result:
         writers=_writers(found),
         summary=summary.model_dump() if call.targets else None,
     )
-
-
-def _selected(call: Call, corpus: Engine, conditions: Sequence[filters.Condition]) -> list[int]:
-    """Return the ids of the current annotations that meet all conditions.
-
-    Papers without a value that a condition needs are left out; a notice states their number.
-
-    Raises:
-        NothingFound: no annotation meets the conditions.
-    """
-    selected = corpus.select(conditions)
-    for column, count in selected.unknown.items():
-        call.screen.notice(left_out(count, column))
-    if not selected.ids:
-        meets = f" that meets {call.text[:80]}" if conditions else ""
-        raise NothingFound(
-            f"there is no annotation to map{meets}",
-            hint="`/corpus stats` shows the annotations; `/annotate TABLE` adds annotations.",
-        )
-    return selected.ids
 
 
 def _moves(call: Call, framework: Framework) -> tuple[str, ...]:

@@ -23,14 +23,13 @@ Filters and statistics read these facts, not the texts. The columns of the facts
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import InputError, OutputError
 from harness.support.process import job_lock, require
@@ -39,7 +38,7 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import categories as split_categories
 from skills.corpus.db.facets import first_category, paper_words, word
 from skills.corpus.outputs import Indexed
-from skills.corpus.parquet_store.duckdb_views import connected, sql_files, sql_name, sql_text
+from skills.corpus.parquet_store.duckdb_views import connected, sql_files, sql_text
 from skills.corpus.parquet_store.index import (
     FOLDER,
     UNKNOWN_YEAR,
@@ -52,6 +51,7 @@ from skills.corpus.parquet_store.index import (
     new_part,
     place_of,
 )
+from skills.corpus.search.query_syntax import quoted
 from skills.corpus.tables.parquet_files import first_line
 from skills.nanda.framework import Framework
 from skills.nanda.paper import abstract_digest, year_of
@@ -65,8 +65,8 @@ GROUP_ROWS = 50_000
 GROUP_PARTS = 1_000
 FETCHED = 512
 """Number of rows whose texts are in memory at a time."""
-HELD_BYTES = 50_000_000
-"""Number of bytes of facts after which a row group is written to a file of facts."""
+FACTS = 10_000
+"""Number of rows whose facts are in memory at a time; they are a row group in a file of facts."""
 
 Tick = Callable[[str], None]
 
@@ -101,17 +101,13 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
                 shutil.rmtree(place)
             with create_index(folder, framework) as db, connected(folder) as duckdb:
                 return _Builder(db, duckdb, folder, framework, tick, check).build(files)
-    except sqlite3.DatabaseError as exc:
-        if is_interrupted(exc):
+    except (sqlite3.DatabaseError, OSError) as exc:
+        if isinstance(exc, sqlite3.Error) and is_interrupted(exc):
             raise KeyboardInterrupt from exc
         raise OutputError(
-            f"the index cannot be written: {exc}",
+            f"the index cannot be written: {getattr(exc, 'strerror', None) or exc}",
             where=str(place),
             hint="If the index is damaged, delete this folder, and repeat the line.",
-        ) from exc
-    except OSError as exc:
-        raise OutputError(
-            f"the index cannot be written: {exc.strerror or exc}", where=str(place)
         ) from exc
 
 
@@ -275,16 +271,16 @@ def write_facts(
     Raises:
         duckdb.Error: a part cannot be read, or contains invalid JSON.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     years = set()
-    read = db.sql(_of_rows(parts, framework)).fetch_record_batch(FETCHED)
-    with contextlib.ExitStack() as stack:
-        writer = None
-        for table in _completed_tables(read, len(framework.names)):
-            if writer is None:
-                made = pq.ParquetWriter(target, table.schema, compression="zstd")
-                writer = stack.enter_context(made)
+    read = db.sql(_of_rows(parts, framework)).fetch_record_batch(FACTS)
+    empty = pa.RecordBatch.from_pylist([], schema=read.schema)
+    schema = _completed(empty, len(framework.names)).schema
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for batch in read:
+            table = _completed(batch, len(framework.names))
             writer.write_table(table)
             years.update(table["year"].unique().to_pylist())
     return list(years)
@@ -292,11 +288,11 @@ def write_facts(
 
 def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
     """Return the SQL query for the facts about rows; `_completed` adds facts computed in Python."""
-    supports = [f"support.{sql_name(move)}" for move in framework.names]
+    supports = [f"support.{quoted(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
     stated = ", ".join(
-        f"CASE WHEN {sql_name(move)} <> {unstated} THEN {sql_text(move)} END"
+        f"CASE WHEN {quoted(move)} <> {unstated} THEN {sql_text(move)} END"
         for move in framework.names
     )
     error = "error" if parts[0].has_errors else "''"
@@ -311,7 +307,7 @@ def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
                     AS lacking
             FROM {_rows(parts)}
         )
-        SELECT first + file_row_number AS id, part, {sql_name(parts[0].id_column)} AS source_id,
+        SELECT first + file_row_number AS id, part, {quoted(parts[0].id_column)} AS source_id,
             {parts[0].id_field == "arxiv_id"} AS arxiv, known[3] AS digest,
             CASE WHEN known[3] IS NULL THEN abstract END AS abstract, published, categories,
             known[1] IS NOT NULL AND known[2] IS NOT NULL AND known[3] IS NOT NULL AS annotated,
@@ -325,20 +321,6 @@ def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
     """
 
 
-def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    # If all parts are empty, this table without rows is the content of the file of facts.
-    held = [_completed(pa.RecordBatch.from_pylist([], schema=batches.schema), moves)]
-    for batch in batches:
-        held.append(_completed(batch, moves))
-        if sum(table.nbytes for table in held) > HELD_BYTES:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
-
-
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
     """Return a batch of `_of_rows` as a table, with the facts that are computed in Python."""
     import pyarrow as pa
@@ -346,13 +328,13 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
     given = zip(batch["digest"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
     digests = (sha256 or abstract_digest(abstract or "") for sha256, abstract in given)
-    categories = batch["categories"]
+    categories = batch["categories"].to_pylist()
     stored = dict(zip(batch.schema.names, batch.columns, strict=True))
     computed = {
         "digest": pa.array((int(one[:16], 16) for one in digests), pa.uint64()),
-        "year": _each_once(year_of, batch["published"], pa.int32()),
-        "category": _each_once(first_category, categories, pa.utf8()),
-        "categories": _each_once(folded_categories, categories, pa.list_(pa.utf8())),
+        "year": pa.array(map(year_of, batch["published"].to_pylist()), pa.int32()),
+        "category": pa.array(map(first_category, categories), pa.utf8()),
+        "categories": pa.array(map(folded_categories, categories), pa.list_(pa.utf8())),
         "support": pa.array(map(_mean, supports), pa.float64()),
     }
     return pa.table({**stored, **computed}).drop_columns(["abstract", "published"])
@@ -361,15 +343,6 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
 def folded_categories(text: str) -> list[str]:
     """Return the categories of a text, converted to lower case, since filters ignore case."""
     return [category.casefold() for category in split_categories(text)]
-
-
-def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
-    """Return the results of `function` for a column, with one call for each distinct value."""
-    import pyarrow as pa
-
-    encoded = column.dictionary_encode()
-    values = [function(value) for value in encoded.dictionary.to_pylist()]
-    return pa.array(values, stored).take(encoded.indices)
 
 
 def _mean(supports: Sequence[float | None]) -> float | None:
@@ -382,7 +355,7 @@ def texts_of(
 ) -> Iterator[tuple[int, str, str, list[str]]]:
     """Yield each annotation as row id, publication date, categories and texts of the moves."""
     error = "error = ''" if parts[0].has_errors else "TRUE"
-    moves = ", ".join(map(sql_name, framework.names))
+    moves = ", ".join(map(quoted, framework.names))
     found = db.execute(
         "SELECT filename, file_row_number, published, categories,"
         f" {moves} FROM {_read(parts)} WHERE {error} AND provenance NOT IN ('', '{{}}')"

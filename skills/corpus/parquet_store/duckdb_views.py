@@ -79,11 +79,6 @@ def sql_text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def sql_name(column: str) -> str:
-    """Return a column name as an SQL identifier in quotation marks."""
-    return '"' + column.replace('"', '""') + '"'
-
-
 def sql_files(paths: Iterable[Path]) -> str:
     """Return paths as an SQL literal of a list, with escaped pattern characters such as `*`.
 
@@ -99,24 +94,20 @@ def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
     paper) and `current`, which is false if another row replaces the row. The other views
     are described in `search/engine.py`; `annotations` has the columns of `facts`.
     """
+    import numpy as np
+
     files = [index.place / name for name in dict.fromkeys(part.facts for part in index.parts)]
     # A file may contain facts of changed or removed parts.
     ids = ", ".join(str(part.id) for part in index.parts)
     read = f"SELECT * FROM read_parquet({sql_files(files)}) WHERE part IN ({ids})"
     repeats = index.db.execute("SELECT id, paper, current FROM repeats").fetchall()
-    if repeats:
-        import numpy as np
-
-        again = np.array(repeats, dtype=np.int64)
-        columns = {"id": again[:, 0], "paper": again[:, 1], "current": again[:, 2] == 1}
-        db.register("repeats", columns)
-        read = (
-            "SELECT f.*, coalesce(r.paper, f.id) AS paper, coalesce(r.current, TRUE) AS current"
-            f" FROM ({read}) f LEFT JOIN repeats r ON r.id = f.id"
-        )
-    else:
-        read = f"SELECT *, id AS paper, TRUE AS current FROM ({read})"
-    db.execute(f"CREATE VIEW facts AS {read}")
+    again = np.array(repeats, dtype=np.int64).reshape(-1, 3)
+    columns = {"id": again[:, 0], "paper": again[:, 1], "current": again[:, 2] == 1}
+    db.register("repeats", columns)
+    db.execute(
+        "CREATE VIEW facts AS SELECT f.*, coalesce(r.paper, f.id) AS paper,"
+        f" coalesce(r.current, TRUE) AS current FROM ({read}) f LEFT JOIN repeats r ON r.id = f.id"
+    )
     db.execute("CREATE VIEW annotations AS SELECT * FROM facts WHERE annotated AND current")
     moves = [(place, sql_text(move)) for place, move in enumerate(index.framework.names)]
     sums = ", ".join(

@@ -155,22 +155,17 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
     """
     files = find_files(folder)
     place = place_of(folder, framework)
-    hint = f"`/corpus index {folder}` creates the index, and reads each part once."
+    missing = InputError(
+        f"has no index of annotations by this version of the framework {framework.name}",
+        where=str(folder),
+        hint=f"`/corpus index {folder}` creates the index, and reads each part once.",
+    )
     if not (place / NAME).is_file():
-        raise InputError(
-            f"has no index of annotations by the framework {framework.name}",
-            where=str(folder),
-            hint=hint,
-        )
+        raise missing
     try:
         with contextlib.closing(_connect(place, mode="ro")) as db:
             if not is_current(db, framework):
-                raise InputError(
-                    "has an index that was made with another version of the framework "
-                    f"{framework.name}",
-                    where=str(folder),
-                    hint=hint,
-                )
+                raise missing
             [(last,)] = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'last'")
             known = {part.path.name: part for part in known_parts(db, folder) if part.id <= last}
             same = {name: part for name, part in known.items() if files.get(name) == part.file}
@@ -259,12 +254,7 @@ def _connect(place: Path, mode: str) -> sqlite3.Connection:
 
 def _prepare(index: Index) -> None:
     """Create the temporary table `live` with the ranges of the row ids in readable parts."""
-    ranges: list[list[int]] = []
-    for part in index.parts:
-        if ranges and ranges[-1][1] == part.first:
-            ranges[-1][1] += part.rows
-        elif part.rows:
-            ranges.append([part.first, part.first + part.rows])
+    ranges = [(part.first, part.first + part.rows) for part in index.parts if part.rows]
     index.db.execute("CREATE TEMP TABLE live (first INTEGER PRIMARY KEY, past INTEGER NOT NULL)")
     index.db.executemany("INSERT INTO live VALUES (?, ?)", ranges)
 
@@ -305,20 +295,17 @@ def new_part(file: File, framework: Framework) -> Part:
     schema = footer.schema.to_arrow_schema()
     name = (schema.metadata or {}).get(b"framework", b"").decode()
     texts = {field.name for field in schema if pa.types.is_string(field.type)}
-    missing = [one for one in (*PAPER_COLUMNS, *OBJECTS) if one not in texts]
-    if not name or missing or not schema.names or schema.names[0] not in texts:
-        detail = f": it has no column {missing[0]} of text" if missing else ""
-        raise InputError(
-            f"is not a table of annotations as `save to FILE.parquet` writes it{detail}",
-            where=path.name,
-        )
-    if name != framework.name:
+    wanted = (*schema.names[:1], *PAPER_COLUMNS, *OBJECTS, *framework.names)
+    missing = [one for one in wanted if one not in texts]
+    if name and name != framework.name:
         raise InputError(
             f"has annotations by the framework {name}, not {framework.name}", where=path.name
         )
-    if lacking := [move for move in framework.names if move not in texts]:
+    if not name or missing:
+        detail = f": it has no column {missing[0]} of text" if missing else ""
         raise InputError(
-            f"was made with another version of the framework {name}: it has no move {lacking[0]}",
+            "is not a table of annotations as `save to FILE.parquet` writes it for this version "
+            f"of the framework {framework.name}{detail}",
             where=path.name,
         )
     groups = range(footer.num_row_groups)

@@ -178,10 +178,10 @@ class Rows:
     def _object(self, row_id: int, row: Row, name: str) -> dict[str, Any]:
         try:
             value = json.loads(row[name]) if isinstance(row[name], str) else row[name]
-        except ValueError as exc:
-            raise self._error(row_id, f"has {name} that are not JSON ({exc})") from exc
+        except ValueError:
+            value = None
         if not isinstance(value, dict):
-            raise self._error(row_id, f"has {name} that are not an object")
+            raise self._error(row_id, f"has {name} that are not a JSON object")
         return value
 
     def _error(self, row_id: int, problem: str) -> InputError:

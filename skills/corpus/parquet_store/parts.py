@@ -11,7 +11,6 @@ import functools
 import itertools
 import sqlite3
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +21,15 @@ from skills.corpus.db.papers import paper_of
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.identity.identifiers import identifiers_of
-from skills.corpus.outputs import Hit, SimilarPaper
-from skills.corpus.parquet_store.duckdb_views import (
-    connected,
-    prepare,
-    sql_files,
-    sql_name,
-    sql_text,
-)
+from skills.corpus.outputs import Hit
+from skills.corpus.parquet_store.duckdb_views import connected, prepare, sql_files, sql_text
 from skills.corpus.parquet_store.index import UNKNOWN_YEAR, Index, open_index
 from skills.corpus.parquet_store.part_rows import Row, Rows
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.filters import LOOKED_UP, Condition, Selected
 from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored
+from skills.corpus.search.query_syntax import quoted
 from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.corpus.tables.columns import CONFIDENCE
 from skills.nanda.framework import Framework
@@ -127,20 +121,12 @@ class Parts(Engine):
 
     def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
         names = self.framework.names
-        wanted: defaultdict[str, list[int]] = defaultdict(list)
-        for move_id, _ in best:
-            row_id, place = divmod(move_id, len(names))
-            wanted[names[place]].append(row_id)
-        read = {
-            (row_id, move): row
-            for move, ids in wanted.items()
-            for row_id, row in self.rows.read(ids, ("title", "published", CONFIDENCE, move))
-        }
+        ids = dict.fromkeys(move_id // len(names) for move_id, _ in best)
+        read = dict(self.rows.read(ids, ("title", "published", CONFIDENCE, *names)))
         with contextlib.closing(_snippets()) as snippets:
             for move_id, score in best:
                 row_id, place = divmod(move_id, len(names))
-                move = names[place]
-                row = read[row_id, move]
+                move, row = names[place], read[row_id]
                 repeat = self.fts.execute("SELECT paper FROM repeats WHERE id = ?", [row_id])
                 yield Hit(
                     id_field=row["id_field"],
@@ -183,14 +169,8 @@ class Parts(Engine):
         return Engine.select(self, conditions)
 
     def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
-        raise self._no_vectors()
-
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        raise self._no_vectors()
-
-    def _no_vectors(self) -> InputError:
         folder = self.index.folder
-        return InputError(
+        raise InputError(
             "a folder of parts has no vectors to search by meaning",
             where=str(folder),
             hint=f"`/corpus add {folder} --db corpus.db` copies the parts to a database, "
@@ -276,7 +256,7 @@ class Parts(Engine):
             a current annotation.
         """
         longest = max(wanted.split(), key=len)
-        texts = map(sql_name, ("abstract", *self.framework.names))
+        texts = map(quoted, ("abstract", *self.framework.names))
         has = " OR ".join(
             f"strlen({t}) <> length({t}) OR contains(lower({t}), $word)" for t in texts
         )

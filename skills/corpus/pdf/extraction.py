@@ -44,11 +44,14 @@ MOST_WORDS = 3000
 LONGEST_NAME = 60
 """Maximum number of letters of a section's name; longer names are sentences in bold."""
 _REFERENCES = ("references", "bibliography", "literaturecited", "referencesandnotes")
-_LIMITATION = re.compile(r"limitations?|threatstovalidity|shortcomingsandfuture")
-_OF_OTHERS = re.compile(
-    r"limitations?(?:of|in)(?:the)?(?:existing|previous|prior|current|related|trad|other|stat)"
-)
-_CONCLUSION = re.compile(r"conclusions?|concludingremarks?|closingremarks?|conclusory")
+_OF_OTHERS = r"s?(?:of|in)(?:the)?(?:existing|previous|prior|current|related|trad|other|stat)"
+_KINDS = {
+    "limitation": re.compile(
+        rf"limitation(?!{_OF_OTHERS})|threatstovalidity|shortcomingsandfuture"
+    ),
+    "conclusion": re.compile(r"conclusion|concludingremark|closingremark|conclusory"),
+}
+"""The pattern in the names of headings that begin a section, by the kind of the section."""
 _LAST = re.compile(
     r"(?:references|bibliography|literaturecited|acknowledg\w*|appendi(?:x|ces)\w*|fundings?|"
     r"funding(?:information|statement|sources?)|(?:supplement\w*|supporting)(?:information|material|data)\w*|"
@@ -205,10 +208,9 @@ def _kinds_of(name: str) -> list[str]:
     Args:
         name: the heading in the form of `name_of`.
     """
-    is_name = len(name) <= LONGEST_NAME
-    is_limitation = is_name and _LIMITATION.search(name) and not _OF_OTHERS.search(name)
-    is_conclusion = is_name and _CONCLUSION.search(name)
-    return ["limitation"] * bool(is_limitation) + ["conclusion"] * bool(is_conclusion)
+    if len(name) > LONGEST_NAME:
+        return []
+    return [kind for kind, pattern in _KINDS.items() if pattern.search(name)]
 
 
 def _heading(line: Line, body: Line) -> str:

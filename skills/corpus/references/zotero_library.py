@@ -23,6 +23,7 @@ from skills.corpus.references import csl_json as csl
 from skills.corpus.references import zotero_database
 from skills.corpus.tables.columns import Reader
 from skills.nanda.paper import find_arxiv_id
+from skills.nanda.text import listed
 
 SUFFIX = ".sqlite"
 
@@ -325,8 +326,8 @@ def _unknown(what: str, name: str, known: Sequence[str], path: Path) -> InputErr
     names = {one.rpartition("/")[2].casefold(): one for one in known}
     names |= {one.casefold(): one for one in known}
     near = did_you_mean(name.casefold(), names, lambda found: repr(names[found]))
-    listed = f"{what.capitalize()}s: {_listed(known)}." if known else f"The library has no {what}s."
-    return InputError(f"there is no {what} {name[:60]!r}", where=shown(path), hint=near or listed)
+    named = f"{what.capitalize()}s: {_listed(known)}." if known else f"The library has no {what}s."
+    return InputError(f"there is no {what} {name[:60]!r}", where=shown(path), hint=near or named)
 
 
 def _nothing(
@@ -342,6 +343,4 @@ def _nothing(
 
 
 def _listed(names: Iterable[str]) -> str:
-    known = list(names)
-    more = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
-    return ", ".join(map(repr, known[:_LISTED])) + more
+    return listed(map(repr, names), _LISTED)

@@ -13,7 +13,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from skills.corpus.db.reads import rows_of
 from skills.corpus.db.rows import Row, members, one
 from skills.corpus.outputs import Hits, SimilarPaper
 from skills.corpus.search.fulltext import (
-    MoveIndex,
     Narrowing,
     Scored,
     best_moves,
@@ -33,6 +32,9 @@ from skills.corpus.search.fulltext import (
 from skills.corpus.search.query_syntax import Query, phrases, tokens
 from skills.corpus.search.vectors import Embedder, Ids, Vectors, blocks_of, signs, unpacked
 from skills.nanda.framework import Framework
+
+if TYPE_CHECKING:
+    from skills.corpus.search.engine import Engine
 
 BY_SIGNS = 20_000
 """Number of moves that the first step keeps."""
@@ -57,7 +59,7 @@ other subjects have a lower similarity.
 T = TypeVar("T", bound=Hashable)
 
 
-def search(moves: MoveIndex, query: Query) -> Hits:
+def search(moves: Engine, query: Query) -> Hits:
     """Return the moves that match a query by meaning, or by words and meaning.
 
     With `query.by` "both", the ranking by words and the ranking by meaning are fused. If few moves
@@ -99,9 +101,7 @@ def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
     return sorted(scores.items(), key=lambda item: -item[1])
 
 
-def similar_papers(
-    moves: MoveIndex, wanted: str, move: str | None, limit: int
-) -> list[SimilarPaper]:
+def similar_papers(moves: Engine, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
     """Return the papers most similar to a paper in one or all of its moves, best first.
 
     If all moves are compared, the rankings by each move are fused, so that papers with several
@@ -147,7 +147,7 @@ def similar_papers(
 
 
 def nearest(
-    moves: MoveIndex,
+    moves: Engine,
     vector: Vectors,
     names: Sequence[str],
     narrowing: Narrowing,

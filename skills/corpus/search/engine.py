@@ -12,32 +12,64 @@ following relations, so that the same query computes a filter or statistic in bo
 from __future__ import annotations
 
 import itertools
-from abc import abstractmethod
+import sqlite3
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from skills.corpus.db.reads import StoredPaper
-from skills.corpus.outputs import Hits, Passage, SimilarPaper, Stats, Verified, WrongKey
+from skills.corpus.outputs import Hit, Hits, Passage, SimilarPaper, Stats, Verified, WrongKey
 from skills.corpus.records import Annotated, Failure, verify
 from skills.corpus.search import fulltext, quotes
 from skills.corpus.search.filters import MATCHED, Condition, Selected
-from skills.corpus.search.fulltext import MoveIndex
-from skills.corpus.search.query_syntax import Query
+from skills.corpus.search.fulltext import Scored
+from skills.corpus.search.query_syntax import Query, tokens
 from skills.corpus.search.quotes import QuotableText
 from skills.corpus.stats import SUMS, Tally
+from skills.nanda.framework import Framework
 
 
-class Engine(MoveIndex):
+class Engine(ABC):
     """An open corpus, with the framework whose annotations are searched and counted.
 
     An id of an annotation that one method returns is valid in all other methods.
 
     Attributes:
+        framework: the framework of the annotations.
         has_vectors: True if moves can be searched by meaning.
     """
 
+    framework: Framework
     has_vectors: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def fts(self) -> sqlite3.Connection:
+        """The database with the table `moves_fts`, whose rowids are the ids of moves."""
+
+    @property
+    @abstractmethod
+    def fts_moves(self) -> str:
+        """SQL for FROM and WHERE that selects the moves of current annotations by `framework`."""
+
+    @property
+    @abstractmethod
+    def fts_paper(self) -> str:
+        """The SQL expression for the row number of a move's paper."""
+
+    @abstractmethod
+    def years(self) -> list[int | None]:
+        """Return the different years of papers, with None if a paper has no year."""
+
+    @abstractmethod
+    def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
+        """Yield the search results for moves with these ids and scores.
+
+        Args:
+            words: the FTS5 expression for the words that are marked in the snippets; "" for moves
+                that were found by meaning. Their snippets are the beginnings of their texts.
+        """
 
     @property
     @abstractmethod
@@ -101,23 +133,27 @@ class Engine(MoveIndex):
             InputError: the engine has no vectors.
         """
 
-    @abstractmethod
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        """Return the papers most similar to a paper.
-
-        `complete_vectors` must have been called.
-        """
-
     def search(self, query: Query) -> Hits:
         """Return the moves that match a query, the best first.
 
         A search by meaning requires a database and a call of `complete_vectors`.
         """
         if query.by == "words":
-            return fulltext.search(self, query)
+            best, without_year = fulltext.best_moves(self, query)
+            hits = self.hits(best, fulltext.in_text(tokens(query.text)))
+            return Hits(hits=list(hits), without_year=without_year)
         from skills.corpus.search import by_meaning
 
         return by_meaning.search(self, query)
+
+    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
+        """Return the papers most similar to a paper.
+
+        `complete_vectors` must have been called.
+        """
+        from skills.corpus.search import by_meaning
+
+        return by_meaning.similar_papers(self, wanted, move, limit)
 
     def quotes(self, wording: str, limit: int) -> list[Passage]:
         """Return the passages that contain `wording`, paper by paper, the abstract first.

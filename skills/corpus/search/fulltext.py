@@ -1,6 +1,6 @@
 """Search moves, papers and other texts with SQLite's full-text search, FTS5.
 
-A database and the index of a folder of parts both have the table `moves_fts`. `MoveIndex` provides
+A database and the index of a folder of parts both have the table `moves_fts`. `Engine` provides
 the SQL that differs between a database and an index.
 """
 
@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 from skills.corpus.db.facets import word
 from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import one
 from skills.corpus.db.schema import TOKENIZER
-from skills.corpus.outputs import Hit, Hits
 from skills.corpus.search.query_syntax import Query, all_of, quoted, tokens
-from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
+
+if TYPE_CHECKING:
+    from skills.corpus.search.engine import Engine
 
 RANKED = 2_000
 """Maximum number of ranked matches, since bm25 is slow: only the latest matches are ranked."""
@@ -47,44 +48,6 @@ Scored = tuple[int, float]
 """The id of a move, and its score."""
 
 
-class MoveIndex(ABC):
-    """A full-text index of moves.
-
-    Attributes:
-        framework: the framework of the annotations.
-    """
-
-    framework: Framework
-
-    @property
-    @abstractmethod
-    def fts(self) -> sqlite3.Connection:
-        """The database with the table `moves_fts`, whose rowids are the ids of moves."""
-
-    @property
-    @abstractmethod
-    def fts_moves(self) -> str:
-        """SQL for FROM and WHERE that selects the moves of current annotations by `framework`."""
-
-    @property
-    @abstractmethod
-    def fts_paper(self) -> str:
-        """The SQL expression for the row number of a move's paper."""
-
-    @abstractmethod
-    def years(self) -> list[int | None]:
-        """Return the different years of papers, with None if a paper has no year."""
-
-    @abstractmethod
-    def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
-        """Yield the search results for moves with these ids and scores.
-
-        Args:
-            words: the FTS5 expression for the words that are marked in the snippets; "" for moves
-                that were found by meaning. Their snippets are the beginnings of their texts.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Narrowing:
     """Conditions that moves must meet in addition to the words of a query.
@@ -104,7 +67,7 @@ class Narrowing:
         """Return the conditions of a query: its moves, categories and years, and `phrases`.
 
         Args:
-            years: the different years of papers (see `MoveIndex.years`).
+            years: the different years of papers (see `Engine.years`).
         """
         groups = [[word("move", name) for name in query.moves]]
         groups.append([word("category", category) for category in query.categories])
@@ -120,7 +83,7 @@ class Narrowing:
         found = [f"facets : ({words})" for words in either]
         return " AND ".join([*found, in_text(self.phrases)] if self.phrases else found)
 
-    def first(self, moves: MoveIndex, scored: Iterable[Scored], limit: int) -> Iterator[Scored]:
+    def first(self, moves: Engine, scored: Iterable[Scored], limit: int) -> Iterator[Scored]:
         """Yield the first `limit` moves of current annotations that meet the conditions.
 
         Args:
@@ -141,14 +104,7 @@ class Narrowing:
                 return
 
 
-def search(moves: MoveIndex, query: Query) -> Hits:
-    """Return the moves that contain all words and phrases of a query, ranked by `best_moves`."""
-    best, without_year = best_moves(moves, query)
-    hits = moves.hits(best, in_text(tokens(query.text)))
-    return Hits(hits=list(hits), without_year=without_year)
-
-
-def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
+def best_moves(moves: Engine, query: Query) -> tuple[list[Scored], int]:
     """Find the moves that contain all words and phrases of a query, ranked by bm25.
 
     If there are more than `RANKED` matches, only the latest matches are ranked. If every word
@@ -193,7 +149,7 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     return [(move_id, score) for move_id, score in rows], without_year
 
 
-def by_any_word(moves: MoveIndex, text: str, narrowing: Narrowing, limit: int) -> list[Scored]:
+def by_any_word(moves: Engine, text: str, narrowing: Narrowing, limit: int) -> list[Scored]:
     """Return the best moves with at least one rare word or phrase of `text`, ranked by bm25.
 
     Only moves of current annotations that meet `narrowing` are returned. A word is rare if at most
@@ -239,7 +195,7 @@ def beginning_of(text: str) -> str:
     return text if len(words) <= SNIPPET_WORDS else " ".join(words[:SNIPPET_WORDS]) + " ..."
 
 
-def find_papers(moves: MoveIndex, words: str) -> None:
+def find_papers(moves: Engine, words: str) -> None:
     """Find the papers of a database that contain all words, and store their ids in `temp.found`.
 
     A paper is found if its id is `words`, if its title and abstract together contain all words, or

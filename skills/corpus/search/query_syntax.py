@@ -47,7 +47,7 @@ def _has_word(token: str) -> bool:
 
 
 def quoted(token: str) -> str:
-    """Return a word or phrase as an FTS5 string, in which operators have no effect."""
+    """Return a word or phrase as an FTS5 string, or a column name as an SQL identifier."""
     return '"' + token.replace('"', '""') + '"'
 
 
@@ -120,18 +120,13 @@ def parse_years(text: str) -> Years:
     """Parse a year or a range of years: "2024", "2023..2025", "2024.." or "..2022".
 
     Raises:
-        InputError: the text has another form, or the range is empty.
+        InputError: the text has another form, or the later year comes first.
     """
-    found = re.fullmatch(r"(\d{4})?(\.\.)?(\d{4})?", text.strip(), re.ASCII)
-    if not found or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):
-        raise InputError(
-            f"{text!r} is not a range of years", hint="Write 2024, 2023..2025, 2024.. or ..2022."
-        )
-    first, last = (int(year) if year else None for year in found.group(1, 3))
-    if not found[2]:
-        first = last = first or last
-    if first is not None and last is not None and first > last:
-        raise InputError(
-            f"the range of years {text} is empty", hint="Write the earlier year first."
-        )
-    return Years(first, last)
+    if found := re.fullmatch(r"(\d{4})|(?=.*\d)(\d{4})?\.\.(\d{4})?", text.strip(), re.ASCII):
+        only, first, last = (int(year) if year else None for year in found.groups())
+        if first is None or last is None or first <= last:
+            return Years(first if only is None else only, last if only is None else only)
+    raise InputError(
+        f"{text!r} is not a range of years",
+        hint="Write 2024, 2023..2025 (the earlier year first), 2024.. or ..2022.",
+    )

@@ -58,15 +58,29 @@ class Embedder:
     digest: str
     megabytes: float
 
-    @classmethod
-    def load(cls) -> Embedder:
+    @staticmethod
+    @functools.cache
+    def load() -> Embedder:
         """Load the model of the installed package, or return the model that is already loaded.
 
         Raises:
             UsageError: the package is not installed.
         """
         require("wordllama", "tokenizers", "safetensors", extra="meaning")
-        return _loaded()
+        from safetensors.numpy import load
+        from tokenizers import Tokenizer
+
+        found = importlib.util.find_spec("wordllama")
+        assert found is not None
+        assert found.origin is not None
+        folder = Path(found.origin).parent
+        weights, tokenizer = ((folder / name).read_bytes() for name in (WEIGHTS, TOKENIZER))
+        return Embedder(
+            load(weights)["embedding.weight"],
+            Tokenizer.from_buffer(tokenizer),
+            hashlib.sha256(weights + tokenizer).hexdigest(),
+            (len(weights) + len(tokenizer)) / 1e6,
+        )
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return a vector of length 1 for each text; a text without tokens has a vector of zeros.
@@ -89,24 +103,6 @@ def normalized(vectors: Vectors) -> Vectors:
     lengths[lengths == 0] = 1
     made: Vectors = vectors / lengths
     return made
-
-
-@functools.cache
-def _loaded() -> Embedder:
-    from safetensors.numpy import load
-    from tokenizers import Tokenizer
-
-    found = importlib.util.find_spec("wordllama")
-    assert found is not None
-    assert found.origin is not None
-    folder = Path(found.origin).parent
-    weights, tokenizer = ((folder / name).read_bytes() for name in (WEIGHTS, TOKENIZER))
-    return Embedder(
-        load(weights)["embedding.weight"],
-        Tokenizer.from_buffer(tokenizer),
-        hashlib.sha256(weights + tokenizer).hexdigest(),
-        (len(weights) + len(tokenizer)) / 1e6,
-    )
 
 
 def complete(

@@ -30,7 +30,8 @@ from typing import Any, ClassVar, Literal
 
 from markupsafe import escape
 
-from harness.errors import InputError, OutputError
+from harness.errors import InputError
+from harness.runs import targets
 from harness.support.bounded_files import append_lines, complete_lines
 from harness.support.text_input import place, reading
 from skills.corpus.db.rows import members, zotero_items_of
@@ -189,10 +190,8 @@ class Record:
             OutputError: the file cannot be written.
         """
         text = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries).encode()
-        try:
+        with targets.reported(self.path):
             append_lines(self.path, text)
-        except OSError as exc:
-            raise OutputError(f"cannot be written ({exc.strerror})", where=str(self.path)) from exc
 
 
 @dataclass(frozen=True, slots=True)

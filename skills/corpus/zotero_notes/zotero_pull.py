@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from harness.api.skill import Call, Result
-from harness.errors import NothingFound
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.reads import DELETED, REVIEWED, PulledHighlight
@@ -21,11 +20,9 @@ from skills.corpus.outputs import Pulled
 from skills.corpus.zotero_notes.highlight_plan import digest_of, key_of
 from skills.corpus.zotero_notes.note_plan import Entry, Record, tags_of
 from skills.corpus.zotero_notes.zotero_api import Data, Library
-from skills.corpus.zotero_notes.zotero_push import library_of, locked
+from skills.corpus.zotero_notes.zotero_push import library_of, locked, no_items
 from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, flatten
-
-_FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
 
 
 def pull(call: Call) -> Result:
@@ -39,11 +36,7 @@ def pull(call: Call) -> Result:
         for place, paper_id in rows:
             papers[place].append(paper_id)
         if not papers:
-            raise NothingFound(
-                "no paper in the corpus comes from Zotero",
-                hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
-                "recognizes papers that are already annotated.",
-            )
+            raise no_items()
         for name in dict.fromkeys(place.partition("/items/")[0] for place in papers):
             items = [place.rpartition("/")[2] for place in papers if place.startswith(f"{name}/")]
             with call.screen.progress(f"reading {name}"), library_of(call, name) as library:
@@ -115,18 +108,21 @@ def _pulled(library: Library, one: Data, kind: str, *, chosen: bool = False) -> 
     meta = one.get("meta") or {}
     user = meta.get("lastModifiedByUser") or meta.get("createdByUser") or {}
     owner = library.user if library.name.startswith("users/") else ""
-    texts = {
-        name: flatten(str(data.get(f"annotation{field}") or "")) for name, field in _FIELDS.items()
-    }
+
+    def text(field: str) -> str:
+        return flatten(str(data.get(field) or ""))
+
     return PulledHighlight(
         library=library.name,
-        attachment=str(data.get("parentItem") or ""),
+        attachment=text("parentItem"),
         key=str(one["key"]),
         kind=kind,
         version=int(data.get("version") or 0),
         tags=json.dumps([tag["tag"] for tag in tags_of(data)]),
-        **texts,
-        sort=str(data.get("annotationSortIndex") or ""),
+        text=text("annotationText"),
+        comment=text("annotationComment"),
+        page=text("annotationPageLabel"),
+        sort=text("annotationSortIndex"),
         author=str(user.get("username") or owner),
         chosen=chosen,
     )

@@ -14,7 +14,7 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, NothingFound
 from harness.permissions import consent
 from harness.support.process import job_lock
-from skills.corpus.corpus_store import Database
+from skills.corpus.corpus_store import Database, selected
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
@@ -42,7 +42,7 @@ from skills.corpus.zotero_notes.zotero_api import (
     batches,
 )
 from skills.nanda.framework import Framework, selected_framework
-from skills.nanda.text import counted, flatten
+from skills.nanda.text import counted, first_of, flatten
 
 LISTED = 40
 """Maximum number of printed notes and highlights; `--json` prints all."""
@@ -161,7 +161,9 @@ def undo(call: Call) -> Result:
                     kept += left
     verb = "Would delete" if call.options.dry_run else "Deleted"
     lines = [f"{verb} {_things(entry.kind for entry in deleted)} in Zotero."]
-    lines += _first(f"kept     {entry.library}/items/{entry.note}: {why}" for entry, why in kept)
+    lines += first_of(
+        (f"kept     {entry.library}/items/{entry.note}: {why}" for entry, why in kept), LISTED
+    )
     data = {
         "dry_run": call.options.dry_run,
         "deleted": [entry.note for entry in deleted],
@@ -175,16 +177,11 @@ def locked(call: Call) -> Iterator[Path]:
     """Yield the path of the corpus, and lock its Zotero notes against other processes.
 
     Raises:
-        InputError: the corpus does not exist, or is a folder of parts.
+        InputError: the corpus does not exist.
+        OutputError: the corpus is a folder of parts.
         UsageError: another process has locked the notes.
     """
     path = database(call)
-    if path.is_dir():
-        raise InputError(
-            "is a folder of parts, which does not contain the Zotero items of papers",
-            where=str(path),
-            hint="`/corpus add FOLDER` imports the parts into a database.",
-        )
     with open_corpus(path, must_exist=True):
         pass
     with job_lock(locks(path), "notes in Zotero"):
@@ -235,24 +232,23 @@ def _selected(
     """
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
-        conditions = filters.parse(call.text, framework) if call.text.strip() else []
-        ids = sorted(corpus.select(conditions).ids)
+        conditions = filters.parse(call.text, framework)
+        ids = sorted(selected(call, corpus, conditions))
         found = list(notes_of(db, zip(ids, corpus.annotated(ids), strict=True), framework))
-    if not found:
-        none = f"the corpus has no annotations by the framework {framework.name}"
-        raise NothingFound(
-            f"no annotation meets {flatten(call.text)[:80]}" if conditions else none,
-            hint="`/corpus stats` shows the contents of the corpus.",
-        )
     # An item with several abstracts has several annotations; the latest annotation is used.
     by_item = {(one[0].library, one[0].item): one for one in found if one is not None}
     if not by_item:
-        raise NothingFound(
-            "none of the annotated papers comes from Zotero",
-            hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
-            "recognizes papers that are already annotated.",
-        )
+        raise no_items()
     return list(by_item.values()), found.count(None)
+
+
+def no_items() -> NothingFound:
+    """Return the error for papers of which none comes from Zotero."""
+    return NothingFound(
+        "none of the papers comes from Zotero",
+        hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
+        "recognizes papers that are already annotated.",
+    )
 
 
 def _written_steps(
@@ -313,29 +309,23 @@ def _write(
 def _send(
     library: Library, batch: Sequence[Step], record: Record, framework: Framework
 ) -> dict[str, str]:
-    def entries(steps: Iterable[Step], state: State) -> list[Entry]:
+    def entry(one: Step, state: State) -> Entry:
+        digests = (digest_of(one.data, framework.name),) if one.note.kind == "highlight" else ()
         at = library.server, library.name
-        return [
-            Entry(*at, one.note.item, one.key, state, framework.name, digests[one.key])
-            for one in steps
-        ]
+        return Entry(*at, one.note.item, one.key, state, framework.name, digests)
 
     if not batch[0].data:
         keys = {step.key for step in batch}
         known = [entry for entry in record.entries() if entry.note in keys]
         return {entry.note: why for entry, why in _delete(library, known, record, dry_run=False)[1]}
-    digests: dict[str, tuple[str, ...]] = {
-        one.key: (digest_of(one.data, framework.name),) if one.note.kind == "highlight" else ()
-        for one in batch
-    }
-    record.append(entries(batch, "sent"))
+    record.append(entry(step, "sent") for step in batch)
     failed = library.write([step.data for step in batch])
     # A conflict for a new note means that an earlier attempt has written the note, but the response
     # was lost.
     refused = {key for key, why in failed.items() if why != SILENT and why[:3] != CONFLICT}
-    written = [step for step in batch if step.key not in failed]
-    never = [step for step in batch if step.key in refused and step.action == "create"]
-    record.append([*entries(written, "written"), *entries(never, "gone")])
+    written = [entry(step, "written") for step in batch if step.key not in failed]
+    created = [step for step in batch if step.action == "create"]
+    record.append([*written, *(entry(step, "gone") for step in created if step.key in refused)])
     return {key: CHANGED if why[:3] == CONFLICT else why for key, why in failed.items()}
 
 
@@ -391,7 +381,7 @@ def _preview(steps: Sequence[Step]) -> str:
                 tags = f"  {', '.join(step.note.tags)}" if step.data else ""
                 lines.append(f"{step.action:<9}{_named(step)}{tags}")
         if own or kind == "note":
-            text += [f"{counted(len(own), kind)}: {', '.join(total)}", *_first(lines)]
+            text += [f"{counted(len(own), kind)}: {', '.join(total)}", *first_of(lines, LISTED)]
     return "\n".join(text)
 
 
@@ -408,19 +398,13 @@ def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
             lines.append(f"{made}{deleted} in Zotero.")
     left = Counter(step.action for step in steps if not _is_due(step))
     lines += [f"{count:,} {ACTIONS[action]}" for action, count in left.items()]
-    lines += _first(
-        f"failed   {_named(step)}: {failed[step.key]}" for step in due if step.key in failed
+    lines += first_of(
+        (f"failed   {_named(step)}: {failed[step.key]}" for step in due if step.key in failed),
+        LISTED,
     )
     if any(step.key not in failed and step.action != "delete" for step in due):
         lines.append("`/corpus zotero-undo` removes them.")
     return "\n".join(lines)
-
-
-def _first(lines: Iterable[str]) -> list[str]:
-    """Return the first `LISTED` lines, and a line with the number of omitted lines."""
-    known = list(lines)
-    more = [f"... and {len(known) - LISTED:,} more"] * (len(known) > LISTED)
-    return [*known[:LISTED], *more]
 
 
 def _named(step: Step) -> str:

@@ -44,7 +44,7 @@ from skills.finetune.tokenization.prepared_rows import Row
 from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
 from skills.nanda.generated_forms import TaggedForm
-from skills.nanda.text import counted
+from skills.nanda.text import counted, listed
 
 FORMAT = 2
 """Version of the files that this stage writes."""
@@ -148,7 +148,7 @@ def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int)
     if long:
         these = "this row has" if len(long) == 1 else f"this row and {len(long) - 1:,} others have"
         raise InputError(
-            f"{these} more than {limit:,} tokens: {_some([name for _, name in long])}",
+            f"{these} more than {limit:,} tokens: {listed((name for _, name in long), NAMED)}",
             where=long[0][0],
             hint="Raise training.max_length, or leave out these rows: no row is truncated.",
         )
@@ -204,8 +204,9 @@ def _facts_of_rows(
 def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     """Yield warnings about rows kept out of training, missing dev rows, and bad completions."""
     if examples.kept_out:
-        names = [example.id for example in examples.kept_out]
-        yield f"{counted(len(names), 'row')} not trained on: dev has the papers {_some(names)}"
+        names = listed((example.id for example in examples.kept_out), NAMED)
+        number = counted(len(examples.kept_out), "row")
+        yield f"{number} not trained on: dev has the papers {names}"
     if not examples.dev:
         why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
         yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names dev rows"
@@ -213,17 +214,11 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     rows, form = [*examples.train, *examples.dev], TaggedForm(context.framework)
     found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]
     if found:
-        (first, reason), number = found[0], len(found)
+        (first, reason), unusable = found[0], len(found)
         yield (
-            f"/annotate would not accept {number:,} of the {len(rows):,} completions; the first is "
+            f"/annotate would not accept {unusable:,} of the {len(rows):,} completions; the first is "
             f"{first.where} ({reason})"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return a text with the first `NAMED` names and the number of further names."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:

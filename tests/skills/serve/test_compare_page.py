@@ -59,7 +59,7 @@ def test_odd_values_in_a_manifest_are_left_out(tmp_path: Path) -> None:
         assert f'dir="auto">{tmp_path.name}<' not in listed
         [address] = re.findall('href="(/compare/runs/[0-9a-f]+)" dir="auto">odd', listed)
         rows = Elements(client.get(address).content).tables["Time of each stage"][1:]
-        assert [row[:2] for row in rows] == [["prepare", ""], ["train", "5.0 s"]]
+        assert [row[:2] for row in rows] == [["prepare", ""], ["train", "5 s"]]
 
 
 def test_two_training_runs_are_compared_step_by_step(tmp_path: Path) -> None:
@@ -85,7 +85,11 @@ def test_two_training_runs_are_compared_step_by_step(tmp_path: Path) -> None:
             ["20", "1.500", "1.250", "+0.250"],
         ]
         assert elements.tables["Settings that differ"][1:] == [["rate", "0.0001", "0.001"]]
-        assert elements.tables["Time of each stage"][1][:3] == ["prepare", "90 min", "90 min"]
+        assert elements.tables["Time of each stage"][1][:3] == [
+            "prepare",
+            "1 h 30 min",
+            "1 h 30 min",
+        ]
         assert "a difference of +0.250." in elements.texts[".verdict"][0]
         assert "different dev rows" not in elements.shown
         assert " ".join(elements.texts[".soft"]).count(", dev rows") == 2  # in the legend

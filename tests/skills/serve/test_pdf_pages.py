@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,10 +29,6 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def shown(app: Served, path: str = "/papers/1") -> str:
     with app.client() as client:
         return client.get(path).text
-
-
-def images(app: Served) -> list[Path]:
-    return sorted((app.state.settings.cache_dir / "pages").glob("*"))
 
 
 def test_the_page_has_a_highlight_for_each_passage(client: httpx.Client) -> None:
@@ -82,9 +77,7 @@ def test_an_image_is_kept(
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-security-policy"] == POLICY
     assert answer.content.startswith(b"\x89PNG")
-    [kept] = [one for one in images(app) if one.read_bytes() == answer.content]
-    assert re.fullmatch(r"[0-9a-f]{64}-1\.png", kept.name)
-    monkeypatch.setattr(app.state.pdfs, "_answer", lambda *_, **__: pytest.fail("read again"))
+    monkeypatch.setattr(app.state.pdfs._process, "read", lambda *_, **__: pytest.fail("again"))
     assert client.get(IMAGE).content == answer.content
 
 
@@ -225,20 +218,14 @@ def test_a_file_that_ends_the_process_does_not_end_the_server(
         assert html.unescape(shown(app)) == text
 
 
-def test_the_folder_of_images_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_kept_results_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pdf_pages, "KEPT", 2)
     with served(pdf_corpus.build(tmp_path)) as app, app.client() as client:
-        sizes = [len(client.get(f"/papers/1/pages/{page}.png").content) for page in (1, 2)]
-        client.get(IMAGE)  # shown again, so that page 2 is the oldest
-        monkeypatch.setattr(pdf_pages, "MOST_BYTES", sum(sizes))
-        client.get("/papers/1/pages/3.png")
-        assert [one.name[-5:] for one in images(app)] == ["1.png", "3.png"]
-
-
-def test_images_are_shown_without_a_folder_for_them(tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("")
-    with served(pdf_corpus.build(tmp_path)) as app, app.client() as client:
-        assert client.get(IMAGE).content.startswith(b"\x89PNG")
-        assert client.get(IMAGE).status_code == 200
+        for page in (1, 2, 3):
+            assert client.get(f"/papers/1/pages/{page}.png").status_code == 200
+        assert [name for _, name in app.state.pdfs._answers] == ["2", "3"]
 
 
 def test_a_paper_without_a_pdf_file_has_no_image(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def test_without_a_name_there_is_no_paper(client: httpx.Client) -> None:
 
 def test_the_annotations_are_read_once(app: Served) -> None:
     participants = Participants(app.state)
-    assert participants.overview() is participants.overview()
+    with participants.overview() as one, participants.overview() as other:
+        assert one is other
 
 
 def test_the_queue_may_be_a_selection(client: httpx.Client) -> None:

@@ -97,10 +97,10 @@ def test_a_folder_of_parts_is_refused_with_what_to_do(
         monkeypatch.setenv(name, value)
     parts = tmp_path / "annotated.parts"
     parts.mkdir()
-    assert main.main([f"/serve --no-open --db {parts}"]) == 2
+    assert main.main([f"/serve --no-open --db {parts}"]) == 4
     message = capsys.readouterr().err
-    assert "/serve needs a database, but this is a folder" in message
-    assert f"/corpus add {parts} --db papers.db" in message
+    assert "is a folder of parts" in message
+    assert f"/corpus add {parts} --db corpus.db" in message
 
 
 def test_a_port_in_use_is_named(

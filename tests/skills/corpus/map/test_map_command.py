@@ -84,7 +84,7 @@ def test_other_moves_are_rows_and_columns(app: App) -> None:
         ("/corpus map --rows scope --move method", "exclude each other", 2),
         ("/corpus map --clusters 1", "clusters", 2),
         ("/corpus map nonsense", "is not a condition", 2),
-        ("/corpus map year=1900", "there is no annotation to map that meets year=1900", 1),
+        ("/corpus map year=1900", "no annotation meets year=1900", 1),
         ("/corpus map year=2020..2023 --columns claim", "the texts of the claim", 1),
         ("/corpus map save to map.csv", "/corpus map cannot save a .csv file", 2),
         ("/corpus search bees save to found.png", "/corpus search cannot save a .png file", 2),
@@ -101,7 +101,9 @@ def test_a_framework_with_one_move(app: App) -> None:
         "moves:\n  - {name: aim, label: Aim, definition: the aim, write: the aim}\n"
     )
     line = "/corpus map --framework one.yaml"
-    assert_refuses(app, f"{line} --move aim", "there is no annotation to map", code=1)
+    assert_refuses(
+        app, f"{line} --move aim", "the corpus has no annotations by the framework one", code=1
+    )
     assert_refuses(app, line, "rows and columns are both the aim")
 
 

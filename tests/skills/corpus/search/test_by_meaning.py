@@ -18,7 +18,7 @@ from skills.corpus.corpus_store import Database
 from skills.corpus.db import store
 from skills.corpus.db.connection import default_path
 from skills.corpus.outputs import Hits
-from skills.corpus.search import by_meaning, fulltext
+from skills.corpus.search import by_meaning
 from skills.corpus.search.by_meaning import K, fused, search
 from skills.corpus.search.query_syntax import By, Query, Years
 from skills.corpus.search.vectors import Embedder, complete
@@ -58,7 +58,7 @@ def test_members_of_both_rankings_come_first() -> None:
 
 def test_a_paraphrase_is_found_that_shares_no_word(filled: sqlite3.Connection) -> None:
     query = "illness recognition by medical personnel"
-    assert fulltext.search(Database(filled, nanda()), Query(query)).hits == []
+    assert Database(filled, nanda()).search(Query(query)).hits == []
     first = found(filled, query, "meaning").hits[0]
     assert (first.text, first.found_by) == (METHODS[0][0], "meaning")
     assert 0.38 < first.score < 1
@@ -154,6 +154,7 @@ def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str, package: str | None = None) -> Any:
         return None if name == "wordllama" else find(name, package)
 
+    Embedder.load.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", none)
 
 

@@ -107,7 +107,6 @@ def test_move_name_is_not_matched_as_prefix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("", "no condition", "limitation=stated"),
         ("retrieval", "'retrieval' is not a condition", "limitation=stated"),
         ("claim=stated and scope=stated", "'and scope=stated'", "limitation=stated"),
         ("claim=", "'claim=' is not a condition", "limitation=stated"),

@@ -16,14 +16,13 @@ from skills.corpus.db import store
 from skills.corpus.db.facets import word
 from skills.corpus.db.papers import save
 from skills.corpus.outputs import Hits
-from skills.corpus.search import fulltext
 from skills.corpus.search.fulltext import keys_with, papers_about
 from skills.corpus.search.query_syntax import Query, Years, parse_years, tokens
 from skills.nanda.framework import nanda
 
 
 def search(db: sqlite3.Connection, text: str, **narrowed: Any) -> Hits:
-    return fulltext.search(Database(db, nanda()), Query(text, **narrowed))
+    return Database(db, nanda()).search(Query(text, **narrowed))
 
 
 def ids(db: sqlite3.Connection, text: str, **narrowed: Any) -> list[str]:

@@ -161,7 +161,7 @@ def test_a_reviewed_item_is_gold(pushed: Pushing) -> None:
 
 def test_what_cannot_be_read(pushing: Pushing) -> None:
     pushing.annotations(annotated(paper(1)), at_server=False)
-    with pytest.raises(NothingFound, match="no paper in the corpus comes from Zotero"):
+    with pytest.raises(NothingFound, match="none of the papers comes from Zotero"):
         pushing.run("zotero-pull")
     with pytest.raises(InputError, match="takes no text"):
         pushing.run("zotero-pull year=2024")
