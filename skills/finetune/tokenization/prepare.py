@@ -216,8 +216,8 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     if found:
         (first, reason), unusable = found[0], len(found)
         yield (
-            f"/annotate would not accept {unusable:,} of the {len(rows):,} completions; the first is "
-            f"{first.where} ({reason})"
+            f"/annotate would not accept {unusable:,} of the {len(rows):,} completions; "
+            f"the first is {first.where} ({reason})"
         )
 
 
