@@ -25,7 +25,7 @@ from skills.nanda.text import flatten
 UNCERTAIN = 0.5
 """Confidence below which a stated move is marked as uncertain.
 
-In a sample of moves stated by the reader (bench/readings), 57% of the moves with a lower confidence
+In a sample of moves stated by the reader (bench/readings), 54% of the moves with a lower confidence
 and 88% of the other moves are right.
 """
 SUGGESTED = 0.3

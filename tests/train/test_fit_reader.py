@@ -19,9 +19,9 @@ import torch
 from transformers import MPNetConfig, MPNetModel
 
 from skills.reader import onnx_file
-from skills.reader.network import Batch
+from skills.reader.network import Batch, Output
 from skills.reader.training import Settings, scores_of, train
-from tools.fit_reader import Papers, imitating, scored
+from tools.fit_reader import Papers, imitating, imitation_loss, scored, tokens_loss
 from tools.fit_teacher import SETTINGS, Teacher, save
 
 pytestmark = pytest.mark.train
@@ -78,6 +78,45 @@ def test_a_reader_learns_the_labels_of_papers_without_scores() -> None:
     first, *others = (stated_shares(one) for one in scores_of(network, papers))
     assert (first > 0.5).all()
     assert (np.array(others) < 0.5).all()
+
+
+def test_papers_of_limits_learn_their_labels_and_keep_the_other_scores() -> None:
+    papers = examples()
+    network, _, _ = onnx_file.read(READER)
+    before = [*scores_of(network, papers)]
+    move = nanda().names.index("limitation")
+    kept = [
+        (
+            replace(one, stated={move: (2,)}, passages={}),
+            tuple(map(torch.tensor, (own.sentence, own.part, own.unstated, own.token))),
+        )
+        for one, own in zip(papers, before, strict=True)
+    ]
+    settings = Settings(epochs=12, batch=4, rate=5e-4, head_rate=2e-3)
+    train(network, [one for one, _ in kept], settings, loss_of=imitating([], kept))
+    for old, new in zip(before, scores_of(network, papers), strict=True):
+        assert stated_shares(new)[move] > 0.9
+        assert new.sentence[:, move].argmax() == 2
+        others = [number for number in range(len(nanda().names)) if number != move]
+        np.testing.assert_allclose(
+            stated_shares(new)[others], stated_shares(old)[others], atol=0.25
+        )
+
+
+def test_the_imitation_losses_are_least_at_the_imitated_scores() -> None:
+    [paper, *_] = examples()
+    network, _, _ = onnx_file.read(READER)
+    moves = range(len(nanda().names))
+    [own] = scores_of(network, [paper])
+    teacher = [*map(torch.tensor, (own.sentence, own.part, own.unstated, own.token))]
+    output = network.eval()(Batch.of([paper.text]))
+    scores = [part.detach().requires_grad_() for part in output[:4]]
+    found = Output(*scores, output.role)
+    loss = imitation_loss(found, teacher[:3], moves) + tokens_loss(found, paper, teacher, moves)
+    loss.backward()
+    for part in scores:
+        assert part.grad is not None
+        assert part.grad.abs().max() < 1e-5
 
 
 def test_a_paper_with_other_sentences_than_the_teachers_is_left_out(tmp_path: Path) -> None:
