@@ -47,7 +47,7 @@ def test_it_has_an_evaluation_a_training_run_and_a_curation(tmp_path: Path) -> N
         [run] = re.findall('href="(/compare/runs/[^"]+)" dir="auto">demo-annotator<', listed)
         assert 'class="dev"' in client.get(run).text
         [curation] = re.findall('href="(/compare/curations/[^"]+)"', listed)
-        assert "22 kept, 8 rejected" in client.get(curation).text
+        assert "20 kept, 10 rejected" in client.get(curation).text
         assert "/curate" in client.get("/jobs").text
 
 
