@@ -323,7 +323,8 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
     """
     record = stored_record(row["record"])
     made_from = record["provenance"]["input"]
-    own = {key: value for key, value in made_from.items() if key != "sha256" and value}
+    digests = ("sha256", "sections")
+    own = {key: value for key, value in made_from.items() if key not in digests and value}
     more = dict(stated or {})
     if more.get("arxiv_id") == row["source_id"]:
         del more["arxiv_id"]

@@ -63,6 +63,17 @@ def test_its_newest_paper_has_a_pdf_file(tmp_path: Path) -> None:
         assert client.get(f"{newest}/pages/2.png").headers["content-type"] == "image/png"
 
 
+def test_a_decision_about_the_paper_with_sections_is_read_again(tmp_path: Path) -> None:
+    path, gold = tmp_path / "demo.db", tmp_path / "gold.csv"
+    server.write_demo(path, nanda())
+    for reviewer in ("Ada", "Bo"):
+        with served(path, gold=gold, double=1.0) as app, app.client() as client:
+            assert client.post("/review", data={"name": reviewer}).status_code == 200
+            decision = client.post("/review/paper", data={"id": "demo-13", "act": "accept"})
+            assert decision.status_code == 200
+    assert "Forgetting a customer" in gold.read_text(encoding="utf-8")
+
+
 def test_three_papers_have_another_version(tmp_path: Path) -> None:
     path = tmp_path / "demo.db"
     server.write_demo(path, nanda())
