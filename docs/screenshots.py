@@ -56,7 +56,7 @@ The names after a path are those of links or buttons that are pressed one after 
 OF_TWO = {
     "agreement": ("/review/agreement", "light", WIDE),
     "disagreements": ("/review/disputes", "light", WIDE),
-    "disagreement": ("/review/dispute?id=demo-16", "light", WIDE),
+    "disagreement": ("/review/dispute?id=demo-03", "light", WIDE),
 }
 """The same of the pages of a review by two."""
 
