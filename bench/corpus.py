@@ -41,7 +41,7 @@ from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.records import Annotated, key_of
 from skills.corpus.search import filters
-from skills.corpus.search.fulltext import papers_about, search
+from skills.corpus.search.fulltext import papers_about
 from skills.corpus.search.query_syntax import Query, Years
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -145,7 +145,7 @@ def calls_of(
 
     def found(text: str, narrowing: Mapping[str, Any] | None = None) -> Callable[[], object]:
         query = Query(text, **(narrowing or {}))
-        return lambda: search(Database(db, framework), query)
+        return lambda: Database(db, framework).search(query)
 
     def met(text: str) -> Callable[[], object]:
         return lambda: Database(db, framework).select(filters.parse(text, framework))

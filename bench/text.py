@@ -32,7 +32,7 @@ from harness.chat.toolbox import shortened
 from harness.cli import intent
 from harness.errors import HarnessError
 from harness.models.backend import ToolCall
-from harness.models.backends.generation import PrefillStripper
+from harness.models.backends.generation import PrefillStripper, well_formed_json
 from harness.plugins.catalogue import Found
 from harness.runs.invocation import parse, split_command, trusts
 from harness.support import text_input
@@ -151,13 +151,6 @@ def stripped(given: str) -> None:
     stripper.flush()
 
 
-def pieced(given: str) -> None:
-    joiner = text_input.SurrogateJoiner()
-    for start in range(0, len(given), 8):
-        joiner.feed(given[start : start + 8])
-    joiner.flush()
-
-
 def parsed(given: str) -> None:
     parse(Annotate(), given)
 
@@ -237,8 +230,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "text_input.path_in": text_input.path_in,
     "text_input.given": text_input.given,
     "well_formed.well_formed": text_input.well_formed,
-    "well_formed.well_formed_json": text_input.well_formed_json,
-    "well_formed.SurrogateJoiner": pieced,
+    "well_formed.well_formed_json": well_formed_json,
     "ToolCall.sendable": lambda t: ToolCall("a", t).sendable,
     "PrefillStripper.feed": stripped,
     "grammar.split_command": split_command,

@@ -242,7 +242,7 @@ def test_tools_are_described_at_each_level(make: Callable[..., App]) -> None:
         "items": {"type": "string"},
         "description": "answers that the user can choose from",
     }
-    sources = app.toolbox._tools
+    sources = app.toolbox._own
     bare = [sources[name].described(BARE) for name in NAMES]
     assert set(bare[0].parameters["properties"]) == {"path"}
     assert sum(map(size, bare)) < 0.6 * sum(size(sources[name].described(ALL)) for name in NAMES)

@@ -107,7 +107,7 @@ def test_matcher_selects_tools_by_their_whole_name(tmp_path, own, matcher, code)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("{", "cannot be read"),
+        ("{", "it is not JSON"),
         ('{"hooks": {"before_tols": []}}', "hooks.before_tols: Extra inputs are not permitted"),
         ('{"hooks": {"before_tool": [{"hooks": [{}]}]}}', "hooks.before_tool.0.hooks.0.command"),
         (
@@ -123,7 +123,7 @@ def test_a_damaged_file_refuses_all_calls(tmp_path, own, content, reason):
     code, answer = answered(fake_app(tmp_path, reader()))
     assert code == 2
     assert reason in answer["error"]
-    assert answer["where"] == str(own)
+    assert answer["where"] == (f"{own}:1" if content == "{" else str(own))
 
 
 def test_commands_of_a_project_run_only_while_its_file_is_trusted(tmp_path, own):

@@ -347,7 +347,7 @@ def test_a_server_that_stays_busy(pushing: Pushing) -> None:
     with pytest.raises(SkillFailed, match="it was busy 5 times"):
         pushing.run("zotero-push")
     pushing.api.faults = [("GET", (429, {"Retry-After": "86400"}))]
-    with pytest.raises(SkillFailed, match="no request for 86,400 seconds"):
+    with pytest.raises(SkillFailed, match="no request for 86,400 s"):
         pushing.run("zotero-push")
 
 
