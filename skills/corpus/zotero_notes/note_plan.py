@@ -39,13 +39,9 @@ from skills.corpus.db.rows import one as one_row
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED, objects
 from skills.corpus.zotero_notes.zotero_api import Data, Library
-from skills.nanda.confidence import (
-    labelled_suggestions,
-    stated_in_paper,
-    uncertain_moves,
-    uncertainty,
-)
+from skills.nanda.confidence import uncertain_moves
 from skills.nanda.framework import Framework
+from skills.nanda.remarks import labelled_suggestions, stated_in_paper, uncertainty
 from skills.nanda.text import flatten
 
 TAG = "nanda-harness"
