@@ -18,7 +18,7 @@ from skills.nanda.marked_sentences import marked
 from skills.nanda.remarks import findings_by_kind, from_sections, origin_of, suggested
 from skills.nanda.text import flatten
 from skills.nanda.unsupported import without_names
-from skills.reporting.outputs import FEWEST
+from skills.reporting.intervals import FEWEST
 from skills.reporting.page import ANNOTATIONS, percent, write_page
 
 FOLDER = Path(__file__).with_name("templates")

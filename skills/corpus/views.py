@@ -34,7 +34,7 @@ from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.marked_sentences import marked
 from skills.nanda.remarks import findings, from_sections, numbers_of, suggested
 from skills.nanda.text import counted
-from skills.reporting.outputs import FEWEST, Share
+from skills.reporting.intervals import FEWEST, Share
 
 Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
