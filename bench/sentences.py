@@ -34,7 +34,8 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from skills.nanda.sentences import split_sentences  # noqa: E402
-from skills.reporting.statistics import bootstrap_weights, percentile_interval  # noqa: E402
+from skills.reporting.intervals import percentile_interval  # noqa: E402
+from skills.reporting.statistics import bootstrap_weights  # noqa: E402
 
 LABELLED = ROOT.parent / "shared" / "data" / "csabstruct_dev.jsonl"
 RESAMPLES = 10_000

@@ -118,7 +118,7 @@ class Annotate(Skill):
 
     def piped_as(self, text: str, subcommand: str) -> str:
         from skills.annotate.papers import are_ids
-        from skills.corpus.table import suffix_of
+        from skills.corpus.tables.text_formats import suffix_of
 
         return ".txt" if are_ids(text) else suffix_of(text)
 

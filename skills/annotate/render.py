@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skills.nanda.anchors import read_anchors
-from skills.nanda.checks import doubts_about, findings
-from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import Framework
 from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import page_address
+from skills.nanda.remarks import doubts_about, findings, from_sections, suggested
 from skills.nanda.text import counted, escape_markdown, flatten
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from skills.annotate.render import render
 from skills.corpus import tex
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.references.csl_json import ET_AL, separate_names
-from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date, page_address
+from skills.nanda.remarks import findings
 from skills.nanda.terms import GENERIC, Term, spelling, terms_in
 from skills.nanda.text import NUMBER_WORDS, content_words, counted, flatten
 from skills.reporting.page import write_page

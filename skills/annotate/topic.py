@@ -26,10 +26,10 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups.fetching import firsts, interleaved
 from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.lookups.resolving import Resolved, papers_of, report, resolve
-from skills.corpus.options import CORPUS, switched_on
+from skills.corpus.options import CORPUS
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import papers_about
-from skills.corpus.sources.services import SERVICES, SourceQuery, open_arxiv, opened
+from skills.corpus.sources.services import SERVICES, SourceQuery, open_arxiv, opened, switched_on
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten, set_of

@@ -7,7 +7,7 @@ import heapq
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from harness.api.skill import Call
 from harness.errors import NothingFound
 from skills.corpus.db import merging, papers, reads
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.db.facets import has_category
+from skills.corpus.db.facets import categories
 from skills.corpus.db.rows import stored_record
 from skills.corpus.outputs import Hit
 from skills.corpus.records import Annotated, Failure
@@ -214,3 +214,13 @@ def selected(call: Call, corpus: Engine, conditions: Sequence[Condition]) -> lis
             hint="`/corpus stats` shows the contents of the corpus.",
         )
     return found.ids
+
+
+@lru_cache(maxsize=4096)
+def has_category(text: str, wanted: str) -> bool:
+    """Return True if the text of `Paper.categories` contains the category `wanted`.
+
+    Args:
+        wanted: a category in lower case.
+    """
+    return wanted in (category.casefold() for category in categories(text))

@@ -12,14 +12,13 @@ from typing import IO, Any
 from skills.corpus.db.facets import MOVE, STATED, UNKNOWN, UNSTATED, categories
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.stats import Tally
-from skills.nanda.anchors import origin_of, read_anchors
-from skills.nanda.checks import findings_by_kind
-from skills.nanda.confidence import from_sections, suggested
+from skills.nanda.anchors import read_anchors
 from skills.nanda.framework import Framework, Move
 from skills.nanda.marked_sentences import marked
+from skills.nanda.remarks import findings_by_kind, from_sections, origin_of, suggested
 from skills.nanda.text import flatten
 from skills.nanda.unsupported import without_names
-from skills.reporting.outputs import FEWEST
+from skills.reporting.intervals import FEWEST
 from skills.reporting.page import ANNOTATIONS, percent, write_page
 
 FOLDER = Path(__file__).with_name("templates")

@@ -1,12 +1,7 @@
-"""Options that several skills share, suffixes of files, and the choice of sources.
-
-Sources of papers are enabled by the option --source or by the environment variable HARNESS_SOURCES.
-The value is a list of names, such as openalex,crossref.
-"""
+"""Options that several skills share, suffixes of files, and the names of sources."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +10,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.api.options import ClusterOptions
 from harness.api.skill import SkillOptions
-from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
@@ -33,7 +27,6 @@ Wording = Literal["extractive", "abstractive"]
 NAMES = ("openalex", "crossref", "semanticscholar", "pubmed", "arxiv")
 CORPUS = "corpus"
 """The name of the corpus as a value of `--source`; the corpus is not one of the sources."""
-VARIABLE = "HARNESS_SOURCES"
 
 
 def as_share(given: object) -> object:
@@ -171,33 +164,4 @@ class HubOptions(SkillOptions):
     to: str | None = Field(None, description="the repository on the Hugging Face Hub, USER/REPO")
     public: bool = Field(
         False, description="create or update a public repository (default: private)"
-    )
-
-
-def switched_on(option: str | None) -> list[str]:
-    """Return the names of the enabled sources, from `--source` or else from HARNESS_SOURCES.
-
-    Raises:
-        UsageError: HARNESS_SOURCES contains an unknown name, or only commas.
-    """
-    if option:
-        return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]
-    given = os.environ.get(VARIABLE, "").strip()
-    try:
-        return named(given) if given else []
-    except ValueError as exc:
-        raise UsageError(f"{VARIABLE}: {exc}") from exc
-
-
-def required(option: str | None) -> list[str]:
-    """Return the names of the enabled sources; at least one source must be enabled.
-
-    Raises:
-        UsageError: no source is enabled.
-    """
-    if names := switched_on(option):
-        return names
-    raise UsageError(
-        "no source is switched on, so that nothing can be looked up",
-        hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
     )

@@ -8,8 +8,9 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.json_schema import SkipJsonSchema
 
 from skills.corpus.records import AnnotationOutput
-from skills.nanda.confidence import uncertainty
-from skills.reporting.outputs import Output, RefusedRow, Rounded, Share
+from skills.nanda.remarks import uncertainty
+from skills.reporting.intervals import Rounded, Share
+from skills.reporting.outputs import Output, RefusedRow
 
 
 class OfPaper(Output):

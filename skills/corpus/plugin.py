@@ -267,7 +267,7 @@ class Corpus(Skill, DocumentSource):
 
     def piped_as(self, text: str, subcommand: str) -> str:
         from skills.corpus.lookups.id_list import id_in
-        from skills.corpus.table import suffix_of
+        from skills.corpus.tables.text_formats import suffix_of
 
         if subcommand != "add":
             return ""

@@ -12,7 +12,7 @@ from skills.corpus.db.facets import UNKNOWN, first_category
 from skills.corpus.outputs import Group, MoveStats, Stats
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
-from skills.reporting.outputs import Share
+from skills.reporting.intervals import Share
 
 CATEGORIES = 12
 """Number of frequent categories with a separate row; all others share the row `OTHER`.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import glob
-import io
 import itertools
 import json
 import pkgutil
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -53,15 +50,6 @@ READERS = {
 }
 """The module and the class of the reader for each suffix; the modules are imported when needed."""
 SUFFIXES = (*READERS, PDF, DATABASE)
-_BEGINNINGS = {
-    ".bib": re.compile(r"@\w+\s*[{(]"),
-    ".ris": re.compile(r"TY  - "),
-    ".nbib": re.compile(r"PMID- "),
-    ".jsonl": re.compile(r"\{"),
-    ".json": re.compile(r"\[\s*\{"),
-    ".csv": re.compile(r"sep=[;,]\r?\n"),
-}
-"""For each suffix, a pattern that matches the beginning of a text in the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,25 +334,6 @@ def _object(value: Any) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def suffix_of(text: str) -> str:
-    """Return the suffix for the table format of a text, or "" if the text is not a table."""
-    begun = text.lstrip("\ufeff \t\r\n")
-    for suffix, beginning in _BEGINNINGS.items():
-        if beginning.match(begun):
-            return suffix
-    for delimiter, suffix in ((",", ".csv"), (";", ".csv"), ("\t", ".tsv")):
-        rows = filter(None, csv.reader(io.StringIO(begun, newline=""), delimiter=delimiter))
-        with contextlib.suppress(InputError, csv.Error):
-            names, first = next(rows, []), next(rows, [])
-            # A single column is no evidence: the line "Abstract" may be the heading of an abstract.
-            if len(names) == len(first) > 1:
-                find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
-                return suffix
-    from skills.corpus.tables.markdown_lists import is_list
-
-    return ".md" if is_list(text) else ""
-
-
 def is_several(path: Path) -> bool:
     """Return True if a path is a folder, or a .parquet pattern and not an existing file."""
     place = at_home(path)
@@ -455,7 +424,7 @@ def report_encoding(path: Path, screen: Screen) -> None:
     """Print a notice if the encoding of a reference file had to be guessed."""
     if path.suffix.lower() not in REFERENCES:
         return
-    from skills.corpus.tables.encodings import GUESSED, encoding_of
+    from skills.corpus.tables.text_formats import GUESSED, encoding_of
 
     if encoding_of(at_home(path)) == GUESSED:
         screen.notice(

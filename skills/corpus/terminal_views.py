@@ -13,8 +13,8 @@ from harness.terminal.rendering import FittedTable
 from skills.corpus.outputs import Hit, Hits, PaperDetails, Passage, Stats
 from skills.corpus.search.fulltext import MARK
 from skills.corpus.views import anchors_of, other_sources, statistics_blocks
-from skills.nanda.anchors import numbers_of
 from skills.nanda.framework import Framework
+from skills.nanda.remarks import numbers_of
 from skills.reporting.annotation_view import (
     ANCHOR,
     DOUBT,

@@ -29,13 +29,12 @@ from skills.corpus.outputs import (
 )
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import MARK
-from skills.nanda.anchors import Anchor, numbers_of, read_anchors
-from skills.nanda.checks import findings
-from skills.nanda.confidence import from_sections, suggested
+from skills.nanda.anchors import Anchor, read_anchors
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.marked_sentences import marked
+from skills.nanda.remarks import findings, from_sections, numbers_of, suggested
 from skills.nanda.text import counted
-from skills.reporting.outputs import FEWEST, Share
+from skills.reporting.intervals import FEWEST, Share
 
 Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, RootModel
 
-from skills.reporting.outputs import Interval, Output, Rounded, Share
+from skills.reporting.intervals import Interval, Rounded, Share
+from skills.reporting.outputs import Output
 from skills.reporting.statistics import Agreement as AgreementFigure
 from skills.reporting.statistics import Alpha
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from skills.curate.outputs import Added, Auroc
-from skills.reporting.outputs import Share, Z
+from skills.reporting.intervals import Share, Z
 
 if TYPE_CHECKING:
     from skills.reporting.statistics import Floats

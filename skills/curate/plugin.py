@@ -135,7 +135,7 @@ class Curate(Skill):
         return {**report_files.beside(target), **report_files.dataset(options.build)}
 
     def piped_as(self, text: str, subcommand: str) -> str:
-        from skills.corpus.table import suffix_of
+        from skills.corpus.tables.text_formats import suffix_of
 
         return suffix_of(text) or ".csv"
 

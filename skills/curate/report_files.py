@@ -22,10 +22,11 @@ from skills.curate.gates import REASONS
 from skills.curate.outputs import Curation
 from skills.curate.panel import Panel
 from skills.curate.run_summary import Run
-from skills.nanda.anchors import origin_of, read_anchors
-from skills.nanda.confidence import read_suggestions, suggested
+from skills.nanda.anchors import read_anchors
+from skills.nanda.confidence import read_suggestions
 from skills.nanda.framework import Framework, Move
 from skills.nanda.marked_sentences import marked
+from skills.nanda.remarks import origin_of, suggested
 from skills.reporting.page import ANNOTATIONS, write_page
 from skills.reporting.statistics import RELIABLE, TENTATIVE
 

@@ -27,7 +27,7 @@ from skills.curate.panel import Panel, Persona
 from skills.curate.probes import KINDS, SUBTLE
 from skills.nanda.framework import Framework
 from skills.reporting import statistics
-from skills.reporting.outputs import Share
+from skills.reporting.intervals import Share
 
 SHOWN_BORDERLINE = 20
 SHOWN_NOT_KEPT = 10

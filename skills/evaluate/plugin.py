@@ -92,7 +92,7 @@ class Evaluate(Skill):
         return "--csabstruct" if call.options.csabstruct else "a table of gold"
 
     def piped_as(self, text: str, subcommand: str) -> str:
-        from skills.corpus.table import suffix_of
+        from skills.corpus.tables.text_formats import suffix_of
 
         return suffix_of(text) or ".csv"
 

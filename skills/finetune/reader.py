@@ -35,8 +35,8 @@ from skills.finetune.run_folder import RunDir
 from skills.nanda.framework import Framework, selected_framework, sha256_of, task_of, task_with
 from skills.nanda.text import counted, flatten
 from skills.reader import encoder, fitting
-from skills.reader.encoder import Example, Fitted, Scores
-from skills.reader.fitting import FOLDS, Gain, by_place, gain_of, store, stored
+from skills.reader.encoder import Fitted, Scores
+from skills.reader.fitting import FOLDS, Example, Gain, by_place, gain_of, store, stored
 
 if TYPE_CHECKING:
     from skills.reader.network import Network
@@ -218,7 +218,7 @@ class _Training:
         self.settings = training.Settings(**{**TRAINING, **fresh, **chosen})
         tokenizer, names = Tokenizer.from_str(start.tokenizer), framework.names
         examples = (
-            encoder.example_of(
+            fitting.example_of(
                 tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors
             )
             for one in gold.papers

@@ -25,7 +25,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from rapidfuzz.distance import LCSseq
 
@@ -38,11 +38,6 @@ SHARE = 0.25
 FEWEST = 3
 """Minimum number of a move's content words that a second sentence adds to the first."""
 By = Literal["model", "lexical", "reviewer"]
-_BY = {
-    "model": "given by the model",
-    "lexical": "found by common words",
-    "reviewer": "selected by a reviewer",
-}
 Span = tuple[int, int]
 
 
@@ -186,23 +181,6 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
     return _completed(abstract, moves, {move: one for move, one in found.items() if one})
 
 
-def numbers_of(sentences: Sequence[int]) -> str:
-    """Return sentence numbers as text without blanks, such as "[2,5]", or "" for no sentences."""
-    return f"[{','.join(map(str, sentences))}]" if sentences else ""
-
-
-def origin_of(anchor: Anchor) -> str:
-    """Return a clause about the origin of an anchor, such as "from sentence 2 (...)".
-
-    Without sentences, the clause states that no sentence of the abstract has words of the move.
-    """
-    if not anchor["sentences"]:
-        return "no sentence of the abstract shares its words"
-    numbers = " and ".join(map(str, anchor["sentences"]))
-    plural = "s" * (len(anchor["sentences"]) > 1)
-    return f"from sentence{plural} {numbers} ({_BY[anchor['by']]})"
-
-
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
     """Return a copy of a record with the anchors moved to a new layout of the abstract.
 
@@ -241,7 +219,7 @@ def _completed(
 
 def _valid(abstract: str, stored: object) -> Anchor | None:
     """Return a stored anchor with recomputed sentence numbers, or None for an invalid anchor."""
-    if not isinstance(stored, Mapping) or stored.get("by") not in tuple(_BY):
+    if not isinstance(stored, Mapping) or stored.get("by") not in get_args(By):
         return None
     spans = stored.get("spans")
     if not isinstance(spans, list) or not all(_is_inside(span, abstract) for span in spans):

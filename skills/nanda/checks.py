@@ -7,13 +7,12 @@ the argument `moves` has only stated moves.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rapidfuzz import fuzz
 
 from skills.nanda.anchors import Anchor, lexical_anchors, recall, sentences_of
-from skills.nanda.confidence import uncertain_moves
 from skills.nanda.passages import is_quote
 from skills.nanda.text import ABSTRACTS, content_words, is_negation, is_passage, kept, words
 
@@ -23,12 +22,6 @@ SAME = 0.85
 The most similar pair of moves of a paper in gold_train.csv and gold_dev.csv (536 papers) has a
 similarity of 0.82.
 """
-LOW_SUPPORT = 0.6
-"""Support of a move (see `support`) below which a finding is reported.
-
-Of the 3,581 stated moves of gold_train.csv and gold_dev.csv, 12 have a lower support.
-"""
-FEW_WORDS = "few of its words are in the abstract"
 RUN = 5
 """Minimum number of consecutive words that count as copied."""
 
@@ -113,46 +106,6 @@ def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
     if not is_quote(given, text):  # a model or a reviewer has selected other sentences
         return True
     return sum(map(is_negation, words(given))) > sum(map(is_negation, words(text)))
-
-
-def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
-    """Return the findings about a move of a stored annotation, each as a clause.
-
-    Args:
-        record: the stored annotation; its `checks`, `anchors` and `confidence` are read.
-        labels: the label of each move by name.
-    """
-    return [clause for _, clause in findings_by_kind(move, record, labels)]
-
-
-def findings_by_kind(
-    move: str, record: Mapping[str, Any], labels: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Yield each finding about a move: its group, such as "Uncertain", and a clause."""
-    checks = record["checks"]
-    yield from doubts_about(move, checks, {**UNSUPPORTED, **DOUBTS})
-    if checks["support"].get(move, 1.0) < LOW_SUPPORT:
-        yield "Few words in the abstract", FEW_WORDS
-    pairs = [(one, other) for one, other, _ in checks["duplicate_moves"] if move in (one, other)]
-    if pairs:
-        others = ", ".join(labels[other if move == one else one] for one, other in pairs)
-        yield "Moves that repeat each other", f"has the same content as {others}"
-    if (confidence := uncertain_moves(record).get(move)) is not None:
-        yield "Uncertain", f"uncertain: confidence {confidence:.2f}"
-
-
-def doubts_about(
-    move: str, checks: Mapping[str, Any], among: Mapping[str, tuple[str, str]] = DOUBTS
-) -> Iterator[tuple[str, str]]:
-    """Yield the group and the clause of each doubt about a move.
-
-    Args:
-        checks: the value of "checks" in an annotation.
-        among: the checks whose findings are yielded, in the form of `DOUBTS`.
-    """
-    for key, (group, clause) in among.items():
-        if texts := checks.get(key, {}).get(move):
-            yield group, f"{clause}: {', '.join(texts)}"
 
 
 def support(abstract: str, text: str) -> float:

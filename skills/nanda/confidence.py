@@ -1,16 +1,10 @@
-"""Read "confidence", "suggestions" and "sections" of a stored annotation.
+"""Read "confidence" and "suggestions" of a stored annotation.
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
 
 If the passages that an annotator selects for a move are probably wrong (`SUGGESTED`), the text of
 the move is "Not stated.", and the passages are stored under "suggestions":
 {move: {"text", "confidence", "sentences", "spans"}}.
-
-A section of the paper may state a move that the abstract does not state. These moves are stored
-under "sections": {move: {"section": the heading, "page": the page of the heading, "text": the move,
-"source": the sentence that it comes from, "support": the share of its content words in the section,
-"unsupported": the numbers and names that the section lacks, if any}}. Anchors and checks concern
-only the moves that the abstract states.
 """
 
 from __future__ import annotations
@@ -19,7 +13,6 @@ from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean
 from typing import Any, TypedDict
 
-from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
 UNCERTAIN = 0.5
@@ -105,39 +98,6 @@ def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
     return {move: share for move, share in known.items() if share < UNCERTAIN}
 
 
-def uncertainty(record: Mapping[str, Any], move: str) -> str:
-    """Return the mark of an uncertain move, such as " (uncertain, 0.35)"; "" for other moves."""
-    confidence = uncertain_moves(record).get(move)
-    return "" if confidence is None else f" (uncertain, {confidence:.2f})"
-
-
-def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
-    """Return the suggestions of an annotation by move, except for moves that a section states."""
-    stated = from_sections(record)
-    stored = record.get("suggestions") or {}
-    return {move: one for move, one in stored.items() if move not in stated}
-
-
-def suggested(record: Mapping[str, Any], move: str) -> list[str]:
-    """Return a list with a clause about the suggestion for a move; [] without a suggestion."""
-    one = suggestions_of(record).get(move)
-    return [f"suggestion, confidence {one['confidence']:.2f}: {one['text']}"] if one else []
-
-
-def labelled_suggestions(
-    record: Mapping[str, Any], labels: Mapping[str, str]
-) -> list[tuple[str, str]]:
-    """Return the label and the text of each suggestion, for formats that omit unstated moves.
-
-    Args:
-        labels: the label of each move by name.
-    """
-    return [
-        (f"Suggestion for {labels[move]} ({one['confidence']:.2f})", one["text"])
-        for move, one in suggestions_of(record).items()
-    ]
-
-
 def read_suggestions(
     abstract: str, unstated: Iterable[str], stored: object
 ) -> dict[str, Suggestion]:
@@ -167,19 +127,3 @@ def read_suggestions(
                 "spans": anchor["spans"],
             }
     return found
-
-
-def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the text of each move that a section states, with section, page and doubts."""
-    shown = {}
-    for move, one in (record.get("sections") or {}).items():
-        unknown = ", ".join(one.get("unsupported", ()))
-        doubt = f"; not in the section: {unknown}" if unknown else ""
-        shown[move] = f"{one['text']} (section {one['section']}, p. {one['page']}{doubt})"
-    return shown
-
-
-def stated_in_paper(record: Mapping[str, Any], framework: Framework) -> dict[str, str]:
-    """Return the text of each move that the abstract or a section states, in their usual order."""
-    found = {**from_sections(record), **framework.stated(record)}
-    return {name: found[name] for name in framework.names if name in found}

@@ -14,11 +14,10 @@ from rich.text import Text
 
 from harness.models.served import label
 from harness.terminal.rendering import TEXT_WIDTH
-from skills.nanda.anchors import Anchor, numbers_of, read_anchors
-from skills.nanda.checks import findings
-from skills.nanda.confidence import from_sections, suggested
+from skills.nanda.anchors import Anchor, read_anchors
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.marked_sentences import marked
+from skills.nanda.remarks import findings, from_sections, numbers_of, suggested
 
 ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
 Kind = Literal["same", "removed", "added"]

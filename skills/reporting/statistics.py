@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from skills.reporting.outputs import TAIL, Interval, Share
+from skills.reporting.intervals import EQUAL, Interval, Share, percentile_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,6 @@ T = TypeVar("T")
 Table = Sequence[Sequence[float | None]]
 """One row of votes or scores for each annotation; missing and invalid values are None."""
 
-EQUAL = 1e-9
-"""Maximum difference of two numbers that are equal except for rounding errors."""
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
 """Minimum number of papers for a bootstrap interval; fewer papers have few distinct resamples."""
@@ -54,28 +52,6 @@ def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint1
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
     return drawn.astype(np.uint16)
-
-
-def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]:
-    """Return the 95% percentile interval of the values in the resamples.
-
-    A resample without a defined value (nan) is counted both below the low end and above the high
-    end, since its value could be anywhere.
-
-    Returns:
-        The low end, the high end and ""; or None, None and the reason why there is no interval.
-    """
-    import numpy as np
-
-    defined = drawn[~np.isnan(drawn)]
-    missing = 1 - len(defined) / len(drawn)
-    if missing >= TAIL:
-        return None, None, f"no interval: undefined in {missing:.1%} of the resamples"
-    if np.ptp(defined) < EQUAL:
-        return None, None, "no interval: the same in all resamples"
-    beyond = (TAIL - missing) / (1 - missing)
-    low, high = np.quantile(defined, [beyond, 1 - beyond])
-    return float(low), float(high), ""
 
 
 def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:

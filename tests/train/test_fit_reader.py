@@ -12,7 +12,8 @@ from repository import ROOT
 from skills.nanda.framework import nanda
 from skills.reader import encoder
 from skills.reader.choice import stated_shares
-from skills.reader.encoder import Example, Scores, example_of
+from skills.reader.encoder import Scores
+from skills.reader.fitting import Example, example_of
 
 pytest.importorskip("torch", reason="needs the finetune extra")
 import torch

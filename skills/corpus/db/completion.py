@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, identifiers_of, insert, members, now, one, update
+from skills.corpus.db.merging import identifiers_of
+from skills.corpus.db.rows import Row, insert, members, now, one, update
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.outputs import LookedUp
 from skills.nanda.paper import METADATA, Paper, own_id

@@ -72,16 +72,6 @@ def categories(text: str) -> list[str]:
     return found
 
 
-@lru_cache(maxsize=4096)
-def has_category(text: str, wanted: str) -> bool:
-    """Return True if the text of `Paper.categories` contains the category `wanted`.
-
-    Args:
-        wanted: a category in lower case.
-    """
-    return wanted in (category.casefold() for category in categories(text))
-
-
 def first_category(text: str) -> str:
     """Return the primary category in the text of `Paper.categories`, or "" if there is none."""
     return next(iter(categories(text)), "")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from skills.corpus.db.rows import identifiers_of, members, now, one, set_current
+from skills.corpus.db.rows import members, now, one, set_current
 from skills.corpus.identity.identifiers import KINDS, Known
 from skills.corpus.identity.matching import Decision, compare, contradict
 
@@ -154,3 +154,20 @@ def separate(db: sqlite3.Connection, paper_id: int) -> None:
     )
     for row in (paper_id, *others):
         settle(db, members(db, row))
+
+
+def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
+    """Return the ids of the rows that have at least one of the identifiers `by_kind`."""
+    sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
+    rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
+    return list(dict.fromkeys(rows))
+
+
+def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
+    """Return the identifiers of a row by kind, in the order of `KINDS`."""
+    rows = db.execute(
+        "SELECT kind, value FROM identifiers WHERE paper_id = ? AND kind != 'title' ORDER BY id",
+        [paper_id],
+    ).fetchall()
+    found = {row["kind"]: row["value"] for row in rows}
+    return {kind: found[kind] for kind in KINDS if kind in found}

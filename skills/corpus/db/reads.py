@@ -10,22 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.merging import JOINED
-from skills.corpus.db.papers import (
-    failure_of,
-    paper_of,
-    row_id,
-)
-from skills.corpus.db.rows import (
-    Row,
-    current_annotations,
-    identifiers_of,
-    insert,
-    members,
-    one,
-    rows_with_identifiers,
-    stored_record,
-)
+from skills.corpus.db.merging import JOINED, identifiers_of, rows_with_identifiers
+from skills.corpus.db.papers import failure_of, paper_of, row_id
+from skills.corpus.db.rows import Row, current_annotations, insert, members, one, stored_record
 from skills.corpus.db.store import with_paper
 from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.outputs import LookedUp, Pair, PaperDetails, Side, StoredFailure

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from skills.corpus.identity.identifiers import KINDS, ZOTERO
-
 Row = Mapping[str, Any]
 
 
@@ -76,33 +74,6 @@ def stored_record(text: str) -> dict[str, Any]:
 def now() -> str:
     """Return the current UTC time in ISO 8601 with seconds, the format of times in all tables."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
-    """Return the ids of the rows that have at least one of the identifiers `by_kind`."""
-    sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
-    rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
-    return list(dict.fromkeys(rows))
-
-
-def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
-    """Return the identifiers of a row by kind, in the order of `KINDS`."""
-    rows = db.execute(
-        "SELECT kind, value FROM identifiers WHERE paper_id = ? AND kind != 'title' ORDER BY id",
-        [paper_id],
-    ).fetchall()
-    found = {row["kind"]: row["value"] for row in rows}
-    return {kind: found[kind] for kind in KINDS if kind in found}
-
-
-def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
-    """Return the sorted keys of the Zotero items from which the rows `paper_ids` were read."""
-    rows = db.execute(
-        "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
-        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
-        [ZOTERO, json.dumps(list(paper_ids))],
-    )
-    return [row["value"] for row in rows]
 
 
 def members(db: sqlite3.Connection, paper_id: int) -> list[int]:

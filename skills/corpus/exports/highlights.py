@@ -19,8 +19,9 @@ from skills.corpus.pdf.pdf_files import SUFFIX, check_pdf
 from skills.corpus.records import Annotated
 from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
 from skills.nanda.anchors import read_anchors
-from skills.nanda.confidence import confidence_of, from_sections, uncertainty
+from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework
+from skills.nanda.remarks import from_sections, uncertainty
 from skills.nanda.text import counted, first_of, flatten
 
 COLOURS = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999")

@@ -22,11 +22,11 @@ from skills.corpus.identity.identifiers import known
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import separate_names
 from skills.nanda.anchors import read_anchors
-from skills.nanda.checks import findings
-from skills.nanda.confidence import labelled_suggestions, stated_in_paper, uncertain_moves
+from skills.nanda.confidence import uncertain_moves
 from skills.nanda.framework import Framework
 from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import iso_date, page_address
+from skills.nanda.remarks import findings, labelled_suggestions, stated_in_paper
 from skills.nanda.terms import GENERIC, Term, spelling, terms_in
 from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words
 

@@ -33,7 +33,6 @@ _DOI = re.compile(
     r"(?P<id>10\.\d{4,9}(?:\.\d+)*/\S+)",
     re.IGNORECASE | re.ASCII,
 )
-_DOI_WITHIN = re.compile(r"\b10\.\d{4,9}/[^\s\"<>,;]+", re.ASCII)
 _PMID = re.compile(
     r"(?:pmid\s*[:=]?\s*|(?:https?://)?(?:www\.)?(?:pubmed\.ncbi\.nlm\.nih\.gov/"
     r"|ncbi\.nlm\.nih\.gov/pubmed/))(?P<id>\d{1,8})/?",
@@ -44,14 +43,6 @@ _OPENALEX = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
-_PREPRINT_DOI = re.compile(
-    r"10\.(?:1101|21203|31234|26434|20944|36227|2139|31219|22541|33774|5281|48550)/", re.ASCII
-)
-"""Matches DOIs of preprint servers and archives.
-
-These are bioRxiv, Research Square, PsyArXiv, ChemRxiv, Preprints.org, TechRxiv, SSRN, OSF,
-Authorea, APSA, Zenodo and arXiv.
-"""
 
 
 def doi(text: str) -> str:
@@ -71,11 +62,6 @@ def written_doi(text: str) -> str:
     """Return the bare DOI in a DOI or DOI URL, as written; "" for other text."""
     found = _DOI.fullmatch(text.strip())
     return found["id"] if found else ""
-
-
-def dois_within(text: str) -> set[str]:
-    """Return all DOIs that occur in running text, in lower case."""
-    return set(filter(None, map(doi, _DOI_WITHIN.findall(text))))
 
 
 def arxiv(text: str) -> str:
@@ -132,11 +118,6 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
     return found | own
 
 
-def is_preprint_doi(value: str) -> bool:
-    """Return True if a DOI belongs to a preprint server or an archive."""
-    return bool(_PREPRINT_DOI.match(value))
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
     """The facts by which papers are compared.
@@ -157,19 +138,6 @@ class Known:
         """The blocking keys: only papers with a common key are compared with each other."""
         own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
         return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
-
-    @property
-    def is_preprint(self) -> bool:
-        """True if the paper has an id of a preprint server and is not published elsewhere."""
-        doi = self.identifiers.get("doi", "")
-        return ("arxiv" in self.identifiers or is_preprint_doi(doi)) and not self.is_published
-
-    @property
-    def is_published(self) -> bool:
-        """True if the paper has a PMID, or a DOI or venue other than a preprint server's."""
-        doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
-        elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
-        return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
 
 
 def known(paper: Paper) -> Known:

@@ -13,10 +13,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from skills.corpus.identity.identifiers import BLOCK, KINDS, Known, is_preprint_doi
+from skills.corpus.identity.identifiers import BLOCK, KINDS, Known
 from skills.corpus.identity.titles import Title, fold, title
 from skills.corpus.tex import plain_field
 
+_PREPRINT_DOI = re.compile(
+    r"10\.(?:1101|21203|31234|26434|20944|36227|2139|31219|22541|33774|5281|48550)/", re.ASCII
+)
+"""Matches DOIs of preprint servers and archives.
+
+These are bioRxiv, Research Square, PsyArXiv, ChemRxiv, Preprints.org, TechRxiv, SSRN, OSF,
+Authorea, APSA, Zenodo and arXiv.
+"""
 Relation = Literal["same", "linked"]
 Match = Literal["same", "subtitle", "typo"]
 
@@ -132,7 +140,7 @@ def _by_title(one: Known, other: Known) -> Decision | None:
     match = compare_titles(ours, theirs)
     if match is None:
         return None
-    linked = (one.is_preprint and other.is_published) or (other.is_preprint and one.is_published)
+    linked = any(is_preprint(a) and is_published(b) for a, b in ((one, other), (other, one)))
     same_author = same_first(one.authors, other.authors)
     years = None if one.year is None or other.year is None else abs(one.year - other.year)
     if same_author is False or (years or 0) > (LINKED_YEARS if linked else YEARS):
@@ -280,3 +288,21 @@ def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     ends = a[0] == b[0] and a[-1] == b[-1]
     is_near = ends and not is_replaced and OSA.distance(a, b, score_cutoff=1) == 1
     return is_near and min(len(a), len(b)) >= _TYPO_LETTERS
+
+
+def is_preprint_doi(value: str) -> bool:
+    """Return True if a DOI belongs to a preprint server or an archive."""
+    return bool(_PREPRINT_DOI.match(value))
+
+
+def is_preprint(paper: Known) -> bool:
+    """Return True if a paper has an id of a preprint server and is not published elsewhere."""
+    doi = paper.identifiers.get("doi", "")
+    return ("arxiv" in paper.identifiers or is_preprint_doi(doi)) and not is_published(paper)
+
+
+def is_published(paper: Known) -> bool:
+    """Return True if a paper has a PMID, or a DOI or venue other than a preprint server's."""
+    doi, venue = paper.identifiers.get("doi", ""), paper.venue.lower()
+    elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
+    return bool(doi and not is_preprint_doi(doi)) or "pmid" in paper.identifiers or elsewhere

@@ -17,7 +17,7 @@ from harness.terminal.rendering import table
 from skills.corpus.db import completion, papers
 from skills.corpus.db.completion import TITLE, Facts
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import rows_with_identifiers
+from skills.corpus.db.merging import rows_with_identifiers
 from skills.corpus.identity.matching import compare_titles
 from skills.corpus.identity.titles import title
 from skills.corpus.sources.services import SERVICES, SourceQuery

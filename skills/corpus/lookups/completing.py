@@ -22,9 +22,8 @@ from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.identity.identifiers import known
 from skills.corpus.identity.matching import compare
 from skills.corpus.lookups import batches
-from skills.corpus.options import required
 from skills.corpus.outputs import Completed
-from skills.corpus.sources.services import SERVICES, opened
+from skills.corpus.sources.services import SERVICES, opened, required
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:

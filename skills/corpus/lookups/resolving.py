@@ -14,12 +14,12 @@ from harness.errors import HarnessError, UsageError
 from skills.corpus.db import papers
 from skills.corpus.db.completion import Facts, stated_of
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.db.rows import rows_with_identifiers
+from skills.corpus.db.merging import rows_with_identifiers
 from skills.corpus.lookups import batches
 from skills.corpus.lookups.id_list import Id, IdList
-from skills.corpus.options import NAMES, VARIABLE, switched_on
+from skills.corpus.options import NAMES
 from skills.corpus.outputs import Added
-from skills.corpus.sources.services import opened
+from skills.corpus.sources.services import VARIABLE, opened, switched_on
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow

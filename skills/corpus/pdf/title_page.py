@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from skills.corpus.identity.identifiers import dois_within
+from skills.corpus.identity.identifiers import doi
 from skills.corpus.pdf.page_text import MARK, Line, count_words, differs, plain
 from skills.corpus.references.csl_json import month_number
 from skills.nanda.paper import find_arxiv_id
 from skills.nanda.text import letters_of
 
+_DOI_WITHIN = re.compile(r"\b10\.\d{4,9}/[^\s\"<>,;]+", re.ASCII)
 HEADING_WORDS = 14
 """Maximum number of words of a heading."""
 NUMBER = r"(?:\d{1,2}(?:\.\d{1,2}){0,3}[.)]?|[IVX]{1,5}[.)]?|[A-H][.)])"
@@ -373,3 +374,8 @@ def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str,
         found["published"] = f"{stamp['year']}-{month:02}-{int(stamp['day']):02}" if month else ""
         found["categories"] = stamp["category"] or ""
     return {name: value for name, value in found.items() if value}
+
+
+def dois_within(text: str) -> set[str]:
+    """Return all DOIs that occur in running text, in lower case."""
+    return set(filter(None, map(doi, _DOI_WITHIN.findall(text))))

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from harness.errors import InputError
 from harness.support.text_input import check_row, place
 from skills.corpus.references import csl_json as csl
-from skills.corpus.tables.encodings import decoded_lines
+from skills.corpus.tables.text_formats import decoded_lines
 from skills.corpus.tex import escaped, plain_field
 from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten

@@ -25,11 +25,11 @@ from harness.errors import InputError
 from harness.support.text_input import MAX_ROW, check_row, place, reading, shown
 from skills.corpus.identity.identifiers import arxiv, written_doi
 from skills.corpus.records import Annotated
-from skills.corpus.tables.encodings import encoding_of
 from skills.corpus.tables.saved_tables import json_list, write_json_list
-from skills.nanda.confidence import labelled_suggestions, stated_in_paper, uncertainty
+from skills.corpus.tables.text_formats import encoding_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
+from skills.nanda.remarks import labelled_suggestions, stated_in_paper, uncertainty
 from skills.nanda.text import flatten
 
 Item = dict[str, Any]

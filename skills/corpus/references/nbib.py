@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.support.text_input import place
 from skills.corpus.references import csl_json as csl
-from skills.corpus.tables.encodings import decoded_lines
+from skills.corpus.tables.text_formats import decoded_lines
 from skills.nanda.text import flatten
 
 _VARIABLES = {

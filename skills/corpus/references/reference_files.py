@@ -17,7 +17,7 @@ from harness.support.text_input import shown
 from skills.corpus.records import Annotated
 from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.columns import Columns, Reader
-from skills.corpus.tables.encodings import line_end
+from skills.corpus.tables.text_formats import line_end
 from skills.nanda.framework import Framework
 
 FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}

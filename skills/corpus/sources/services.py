@@ -1,7 +1,8 @@
-"""Define the addresses, keys and rates of the sources of papers, and open a source.
+"""Define the addresses, keys and rates of the sources of papers; select and open sources.
 
 Users configure the sources with these environment variables:
 
+    HARNESS_SOURCES           the enabled sources, such as openalex,crossref; --source overrides it
     HARNESS_EMAIL             your email address for PubMed, and for Crossref's faster service
     OPENALEX_API_KEY, SEMANTIC_SCHOLAR_API_KEY,
     NCBI_API_KEY              your API keys for OpenAlex, Semantic Scholar and PubMed
@@ -20,13 +21,15 @@ from datetime import date
 from typing import TYPE_CHECKING, cast
 
 from harness.api.skill import Call
-from harness.errors import Interrupted
+from harness.errors import Interrupted, UsageError
+from skills.corpus.options import CORPUS, NAMES, named
 
 if TYPE_CHECKING:
     from skills.corpus.db.completion import Facts
     from skills.corpus.sources.access import Source
     from skills.corpus.sources.arxiv import Arxiv
 
+VARIABLE = "HARNESS_SOURCES"
 EMAIL = "HARNESS_EMAIL"
 
 
@@ -148,3 +151,32 @@ def opened(name: str, call: Call) -> Source:
 def open_arxiv(call: Call) -> Arxiv:
     """Return the source arXiv with the type `Arxiv`, which has more methods than `Source`."""
     return cast("Arxiv", opened("arxiv", call))
+
+
+def switched_on(option: str | None) -> list[str]:
+    """Return the names of the enabled sources, from `--source` or else from HARNESS_SOURCES.
+
+    Raises:
+        UsageError: HARNESS_SOURCES contains an unknown name, or only commas.
+    """
+    if option:
+        return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]
+    given = os.environ.get(VARIABLE, "").strip()
+    try:
+        return named(given) if given else []
+    except ValueError as exc:
+        raise UsageError(f"{VARIABLE}: {exc}") from exc
+
+
+def required(option: str | None) -> list[str]:
+    """Return the names of the enabled sources; at least one source must be enabled.
+
+    Raises:
+        UsageError: no source is enabled.
+    """
+    if names := switched_on(option):
+        return names
+    raise UsageError(
+        "no source is switched on, so that nothing can be looked up",
+        hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
+    )

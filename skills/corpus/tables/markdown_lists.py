@@ -31,10 +31,9 @@ from harness.errors import InputError
 from harness.support.text_input import place, reading, shown, text_lines
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Reader
-from skills.nanda.checks import findings
-from skills.nanda.confidence import labelled_suggestions, stated_in_paper
 from skills.nanda.framework import Framework
 from skills.nanda.paper import find_arxiv_id, page_address
+from skills.nanda.remarks import findings, labelled_suggestions, stated_in_paper
 from skills.nanda.sentences import heading_end
 from skills.nanda.text import escape_markdown
 

@@ -19,8 +19,9 @@ from typing import IO, Any
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS
 from skills.corpus.tables.text_tables import EXECUTED
-from skills.nanda.confidence import confidence_of, from_sections, suggestions_of, uncertain_moves
+from skills.nanda.confidence import confidence_of, uncertain_moves
 from skills.nanda.framework import Framework
+from skills.nanda.remarks import from_sections, suggestions_of
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 

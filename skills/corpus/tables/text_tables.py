@@ -118,11 +118,11 @@ class CsvReader(Reader):
             first = next((char for line in lines for char in line if not _is_ascii(char)), "")
             if first != "\0" and not "\udc80" <= first <= "\udcff":
                 return "utf-8-sig"
-        from skills.corpus.tables import encodings
+        from skills.corpus.tables import text_formats
 
-        if (found := encodings.encoding_of(self.path)) == encodings.GUESSED:
+        if (found := text_formats.encoding_of(self.path)) == text_formats.GUESSED:
             with reading(self.path), self.path.open("rb") as binary:
-                if b"\0" in binary.read(encodings.HEAD):
+                if b"\0" in binary.read(text_formats.HEAD):
                     raise InputError(
                         "is a binary file", where=shown(self.path), hint="Is the suffix right?"
                     )

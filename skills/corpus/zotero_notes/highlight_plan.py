@@ -36,8 +36,8 @@ from skills.corpus.zotero_notes.note_plan import (
     tags_of,
 )
 from skills.corpus.zotero_notes.zotero_api import Data, Library
-from skills.nanda.confidence import from_sections
 from skills.nanda.framework import Framework
+from skills.nanda.remarks import from_sections
 from skills.nanda.text import flatten, letters_of
 
 MOST_POSITION, MOST_TEXT, MOST_LABEL = 65_000, 7_500, 50

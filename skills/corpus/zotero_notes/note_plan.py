@@ -34,18 +34,15 @@ from harness.errors import InputError
 from harness.runs import targets
 from harness.support.bounded_files import append_lines, complete_lines
 from harness.support.text_input import place, reading
-from skills.corpus.db.rows import members, zotero_items_of
+from skills.corpus.db.rows import members
 from skills.corpus.db.rows import one as one_row
+from skills.corpus.identity.identifiers import ZOTERO
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED, objects
 from skills.corpus.zotero_notes.zotero_api import Data, Library
-from skills.nanda.confidence import (
-    labelled_suggestions,
-    stated_in_paper,
-    uncertain_moves,
-    uncertainty,
-)
+from skills.nanda.confidence import uncertain_moves
 from skills.nanda.framework import Framework
+from skills.nanda.remarks import labelled_suggestions, stated_in_paper, uncertainty
 from skills.nanda.text import flatten
 
 TAG = "nanda-harness"
@@ -371,3 +368,13 @@ def _last_mark(text: str) -> re.Match[str] | None:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+
+
+def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
+    """Return the sorted keys of the Zotero items from which the rows `paper_ids` were read."""
+    rows = db.execute(
+        "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
+        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
+        [ZOTERO, json.dumps(list(paper_ids))],
+    )
+    return [row["value"] for row in rows]

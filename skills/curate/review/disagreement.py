@@ -19,7 +19,7 @@ from skills.curate.review.form import anchors_in, merged
 from skills.curate.review.reviewer import Desk
 from skills.nanda.framework import Framework, Move
 from skills.reporting.annotation_view import Piece, word_diff
-from skills.reporting.outputs import Share
+from skills.reporting.intervals import Share
 from skills.reporting.statistics import alpha, paired_kappa, rounded
 
 By = Mapping[str, Decision]

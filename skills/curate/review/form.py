@@ -10,12 +10,13 @@ from typing import Any
 from harness.errors import UsageError
 from skills.curate.items import Item
 from skills.curate.review.decision_log import Spans
-from skills.nanda.anchors import Anchor, anchor_of, origin_of, read_anchors, sentences_of
-from skills.nanda.checks import check, findings
-from skills.nanda.confidence import confidence_of, read_suggestions, suggested
+from skills.nanda.anchors import Anchor, anchor_of, read_anchors, sentences_of
+from skills.nanda.checks import check
+from skills.nanda.confidence import confidence_of, read_suggestions
 from skills.nanda.framework import MOST_SENTENCES, Framework
 from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import Paper
+from skills.nanda.remarks import findings, origin_of, suggested
 from skills.nanda.text import flatten, is_visible, letters_of, visible_places
 
 WEAK_SOURCE = 0.25

@@ -16,7 +16,7 @@ from harness.runs.invocation import quoted
 from skills.curate.review.decision_log import Decision
 from skills.nanda.framework import Framework
 from skills.nanda.text import content_words, counted
-from skills.reporting.outputs import Share
+from skills.reporting.intervals import Share
 
 ROUND = 20
 """Number of papers of a round, and the minimum that /finetune --reader trains on."""

@@ -19,7 +19,7 @@ from skills.nanda.anchors import anchors_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
-from skills.reporting.outputs import FEWEST
+from skills.reporting.intervals import FEWEST
 
 
 def written(items: list[Annotated], failed: list[Failure] | None = None, **more: Any) -> Elements:

@@ -17,7 +17,7 @@ from skills.corpus.outputs import Stats
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.stats import Tally
 from skills.nanda.framework import nanda
-from skills.reporting.outputs import Share
+from skills.reporting.intervals import Share
 
 UNSTATED = nanda().not_stated
 ITEMS = [

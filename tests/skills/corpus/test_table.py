@@ -23,14 +23,7 @@ from table_bombs import BOMBS, GROWTH, read_in_child
 
 from harness.errors import InputError
 from skills.corpus.options import TABLES
-from skills.corpus.table import (
-    READERS,
-    Columns,
-    TableRow,
-    open_table,
-    read_header,
-    suffix_of,
-)
+from skills.corpus.table import READERS, Columns, TableRow, open_table, read_header
 from skills.corpus.tables.parquet_files import ParquetReader
 from skills.nanda.framework import nanda
 from skills.nanda.paper import own_id
@@ -677,32 +670,6 @@ def test_rows_are_read_lazily(write: Write) -> None:
     path = write("t.csv", "".join(lines) + "ragged\n")
     found = open_table(path).rows()
     assert [number(next(found)) for _ in range(3)] == [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("text", "suffix"),
-    [
-        ("id,Abstract\n1,We sort.\n", ".csv"),
-        ('\ufeff"id";"abstract"\r\n1;"We sort;\r\nfast."\r\n', ".csv"),
-        ("sep=;\r\nid;abstract\r\n1;We sort.\r\n", ".csv"),
-        ("id\tabstract\n1\tWe sort.\n", ".tsv"),
-        ('{"abstract": "We sort."}\n', ".jsonl"),
-        ('[\n {"title": "T"}]', ".json"),
-        ("\n@article{key,\n", ".bib"),
-        ("TY  - JOUR\n", ".ris"),
-        ("PMID- 1\n", ".nbib"),
-        (f"# Papers\n\n- **One.** {ONE * 9}\n- **Other.** {ONE * 9}\n", ".md"),
-        ("# Title\n\nWe sort papers.\n", ""),
-        ("1. We sort.\n2. It is fast.\n", ""),
-        ("Abstract\nWe sort papers, which is fast.\n", ""),
-        ("Zusammenfassung\n\nWe sort.\n", ""),
-        ("Title, abstract\nWe sort papers.\n", ""),
-        ("We sort papers, and the abstract, by moves.\n", ""),
-        ("An abstract\n", ""),
-    ],
-)
-def test_a_text_that_is_a_table_is_recognized(text: str, suffix: str) -> None:
-    assert suffix_of(text) == suffix
 
 
 # Rows with a huge content, or without an end

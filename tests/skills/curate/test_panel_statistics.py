@@ -25,7 +25,7 @@ from skills.curate.panel_statistics import (
     vote_against_mean,
     weights,
 )
-from skills.reporting.outputs import Share
+from skills.reporting.intervals import Share
 
 THREES = (3.0, 3.0, 3.0, 3.0, 3.0)
 

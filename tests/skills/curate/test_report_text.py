@@ -21,7 +21,7 @@ from skills.curate.outputs import (
 )
 from skills.curate.report_text import _on_separation as of_judge
 from skills.curate.report_text import text, verdict_of
-from skills.reporting.outputs import Share
+from skills.reporting.intervals import Share
 
 HINT = "... `save to FILE` writes all of them"
 GATES = "rejected by the gates for"

@@ -27,9 +27,10 @@ from skills.finetune.plugin import Finetune
 from skills.finetune.reader import registration_of
 from skills.nanda.framework import Framework, load, nanda, task_of
 from skills.nanda.paper import Paper
-from skills.reader.encoder import Example, Scores, Text
+from skills.reader.encoder import Scores, Text
 from skills.reader.fitting import (
     FOLDS,
+    Example,
     by_place,
     gain_of,
     right_decisions,

@@ -16,15 +16,7 @@ from repository import SHARED
 
 from skills.nanda import anchors, checks, doubts, sentences, unsupported
 from skills.nanda import text as text_module
-from skills.nanda.checks import (
-    DOUBTS,
-    check,
-    copied,
-    duplicate_moves,
-    findings_by_kind,
-    source_sentence,
-    support,
-)
+from skills.nanda.checks import DOUBTS, check, copied, duplicate_moves, source_sentence, support
 from skills.nanda.framework import nanda
 from skills.nanda.text import content_words, flatten, stem
 from skills.nanda.unsupported import unsupported_names, unsupported_numbers
@@ -215,18 +207,6 @@ def test_content_words() -> None:
 def test_flatten_ascii_and_unicode_agree() -> None:
     assert flatten(" a\r\n\tb\x00c\x7f ") == "a b c"
     assert flatten(" ä\r\n\tb\x00c\x7f ") == "ä b c"
-
-
-def test_a_move_with_the_words_of_several_others_has_one_finding() -> None:
-    same = "The planner rehearses each command in a copy of the file system."
-    moves = {"claim": same, "method": same, "novelty": same, "scope": "Planners of shells."}
-    record = {"checks": check(same, moves)}
-    found = [dict(findings_by_kind(name, record, nanda().labels)) for name in ("claim", "method")]
-    kind = "Moves that repeat each other"
-    assert [one[kind] for one in found] == [
-        "has the same content as Method, Novelty",
-        "has the same content as Claim, Novelty",
-    ]
 
 
 @pytest.mark.skipif(not GOLD.exists(), reason="../shared with the gold data is missing")

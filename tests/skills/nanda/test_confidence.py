@@ -4,18 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.nanda.checks import check, findings
-from skills.nanda.confidence import (
-    Suggestion,
-    certainty_of,
-    labelled_suggestions,
-    read_suggestions,
-    suggested,
-    suggestions_of,
-    uncertain_moves,
-    uncertainty,
-)
-from skills.nanda.framework import nanda
+from skills.nanda.confidence import Suggestion, certainty_of, read_suggestions
 
 
 def test_the_certainty_is_the_mean_confidence_of_all_moves() -> None:
@@ -32,44 +21,7 @@ def test_it_is_unknown_without_moves() -> None:
     assert certainty_of({"claim": 0.9}, []) is None
 
 
-def test_a_move_below_one_half_is_marked() -> None:
-    moves = {"claim": "Pilots sail.", "scope": "Pilots."}
-    record = {
-        "checks": check("Pilots sail at night.", moves),
-        "confidence": {"claim": 0.31},
-        "anchors": {"claim": {}, "scope": {}},
-    }
-    marked = "uncertain: confidence 0.31"
-    assert findings("claim", record, nanda().labels) == [marked]
-    assert findings("scope", record, nanda().labels) == [], "without a confidence"
-    record["confidence"] = {"claim": 0.5, "scope": 0.9}
-    assert findings("claim", record, nanda().labels) == []
-
-
 ONE: Suggestion = {"text": "Bees sting.", "confidence": 0.21, "sentences": [1], "spans": [[0, 11]]}
-
-
-def test_only_stated_moves_are_uncertain() -> None:
-    record = {
-        "confidence": {"claim": 0.9, "method": 0.354, "scope": 0.1, "novelty": 0.4},
-        "anchors": {"claim": {}, "method": {}},
-        "suggestions": {"scope": ONE},
-    }
-    assert uncertain_moves(record) == {"method": 0.354}
-    assert [uncertainty(record, move) for move in ("claim", "method", "scope")] == [
-        "",
-        " (uncertain, 0.35)",
-        "",
-    ]
-    assert suggested(record, "scope") == ["suggestion, confidence 0.21: Bees sting."]
-    assert suggested(record, "method") == []
-    [line] = labelled_suggestions(record, nanda().labels)
-    assert line == ("Suggestion for Scope (0.21)", "Bees sting.")
-
-
-def test_a_move_that_a_section_states_needs_no_suggestion() -> None:
-    stated = {"scope": {"text": "Bees.", "section": "Limits", "page": 2}}
-    assert suggestions_of({"suggestions": {"scope": ONE}, "sections": stated}) == {}
 
 
 @pytest.mark.parametrize(

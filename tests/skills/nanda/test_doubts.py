@@ -8,7 +8,7 @@ import pytest
 from repository import SHARED
 
 from skills.nanda import doubts
-from skills.nanda.checks import DOUBTS, check, doubts_about, findings
+from skills.nanda.checks import DOUBTS, check
 from skills.nanda.doubts import (
     changed_units,
     lost_negations,
@@ -17,6 +17,7 @@ from skills.nanda.doubts import (
     turned_words,
 )
 from skills.nanda.framework import nanda
+from skills.nanda.remarks import doubts_about, findings
 
 ABSTRACT = (
     "Harbour pilots often work without radar. We present Keel, a planner that does not need tide "

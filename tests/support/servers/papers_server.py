@@ -19,8 +19,8 @@ from xml.sax.saxutils import escape
 import pytest
 from local_http import Handler, local_server
 
-from skills.corpus.options import VARIABLE
 from skills.corpus.sources import services
+from skills.corpus.sources.services import VARIABLE
 
 ABSTRACT = "We present {0}, a method that plans before it acts. It needs half of the calls."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.corpus.identity.identifiers import identifiers, identifiers_of, is_preprint_doi
+from skills.corpus.identity.identifiers import identifiers, identifiers_of
 from skills.nanda.paper import Paper
 
 
@@ -47,8 +47,3 @@ def test_identifiers_of_a_paper_are_its_id_and_those_of_its_source() -> None:
 
 def test_a_number_of_a_table_of_arxiv_ids_is_one() -> None:
     assert identifiers_of(Paper("arxiv_id", "X1", "", ""), {}) == {"arxiv": "x1"}
-
-
-def test_dois_of_preprint_servers() -> None:
-    assert is_preprint_doi("10.1101/2024.01.01.123456")
-    assert not is_preprint_doi("10.1234/jas.5")

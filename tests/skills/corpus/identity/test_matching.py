@@ -10,6 +10,7 @@ import pytest
 from skills.corpus.identity.identifiers import BLOCK, Known, known
 from skills.corpus.identity.matching import (
     compare,
+    is_preprint_doi,
     names,
     pairs,
     same_first,
@@ -132,3 +133,8 @@ def test_names_are_separated() -> None:
 def test_share_of_common_authors() -> None:
     assert shared("A Smith, B Wang", "Smith A; Zhang B; Li C") == 0.5
     assert shared("", "A Smith") == 0.0
+
+
+def test_dois_of_preprint_servers() -> None:
+    assert is_preprint_doi("10.1101/2024.01.01.123456")
+    assert not is_preprint_doi("10.1234/jas.5")

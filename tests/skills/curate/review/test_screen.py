@@ -23,9 +23,10 @@ from skills.curate.items import Item
 from skills.curate.review import screen as view
 from skills.curate.review.form import WEAK_SOURCE, sheet_of
 from skills.curate.review.screen import opened
-from skills.nanda.checks import LOW_SUPPORT, check
+from skills.nanda.checks import check
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
+from skills.nanda.remarks import LOW_SUPPORT
 
 DATA = SHARED
 

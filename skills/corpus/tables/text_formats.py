@@ -1,15 +1,18 @@
-"""Detect the encoding of text files, and read their lines."""
+"""Detect the encoding of text files and the table format of texts, and read lines."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
+import csv
+import io
 import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.text_input import reading, shown, text_lines
+from skills.corpus.tables.columns import Columns, find_columns
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -29,6 +32,15 @@ _UNMARKED = {
     "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
 }
 """Match the beginning of ASCII text in UTF-16 without a byte order mark."""
+_BEGINNINGS = {
+    ".bib": re.compile(r"@\w+\s*[{(]"),
+    ".ris": re.compile(r"TY  - "),
+    ".nbib": re.compile(r"PMID- "),
+    ".jsonl": re.compile(r"\{"),
+    ".json": re.compile(r"\[\s*\{"),
+    ".csv": re.compile(r"sep=[;,]\r?\n"),
+}
+"""For each suffix, a pattern that matches the beginning of a text in the format."""
 GUESSED = "cp1252"
 HEAD = 4096
 BLOCK = 1 << 20
@@ -85,3 +97,22 @@ def line_end(path: Path) -> str:
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"
+
+
+def suffix_of(text: str) -> str:
+    """Return the suffix for the table format of a text, or "" if the text is not a table."""
+    begun = text.lstrip("\ufeff \t\r\n")
+    for suffix, beginning in _BEGINNINGS.items():
+        if beginning.match(begun):
+            return suffix
+    for delimiter, suffix in ((",", ".csv"), (";", ".csv"), ("\t", ".tsv")):
+        rows = filter(None, csv.reader(io.StringIO(begun, newline=""), delimiter=delimiter))
+        with contextlib.suppress(InputError, csv.Error):
+            names, first = next(rows, []), next(rows, [])
+            # A single column is no evidence: the line "Abstract" may be the heading of an abstract.
+            if len(names) == len(first) > 1:
+                find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
+                return suffix
+    from skills.corpus.tables.markdown_lists import is_list
+
+    return ".md" if is_list(text) else ""
