@@ -61,6 +61,6 @@ def calls_of(
         f"hybrid {QUERY_WORDS} words and a phrase": found(f'"{common}" {query}', "both"),
         f"like {QUERY_WORDS} words": found(query, "meaning"),
         f"like {QUERY_WORDS} words --year": found(query, "meaning", {"years": Years(2024)}),
-        "similar --move": lambda: by_meaning.papers(db, framework, wanted, "method", 10),
-        "similar": lambda: by_meaning.papers(db, framework, wanted, None, 10),
+        "similar --move": lambda: by_meaning.similar_papers(Database(db, framework), wanted, "method", 10),
+        "similar": lambda: by_meaning.similar_papers(Database(db, framework), wanted, None, 10),
     }
