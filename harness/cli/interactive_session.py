@@ -33,9 +33,9 @@ from harness.runs.frontend import Frontend, print_error, show
 from harness.settings import Settings
 from harness.support import ctrl_c
 from harness.support.bounded_files import read_bytes
-from harness.terminal import stdout_guard
-from harness.terminal.console import Screen, shown_on
-from harness.terminal.rendering import columns
+from harness.terminal import streams
+from harness.terminal.console import Screen
+from harness.terminal.streams import columns, shown_on
 
 T = TypeVar("T")
 WELCOME = f"""\
@@ -60,8 +60,8 @@ def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = Fal
 
             go_on(app)
         # The prompt is written to the stream for results, which is not sys.stdout
-        # (terminal/stdout_guard).
-        output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
+        # (terminal/streams).
+        output = create_output(stdout=cast("TextIO | None", streams.results()))
         with create_app_session(output=output), ctrl_c.taking_effect("none"):
             Repl(app).run()
     finally:

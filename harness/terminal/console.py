@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Self
 
 from harness.errors import OutputError, ReaderGone
 from harness.redaction import redact
-from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS, ESCAPES, columns, rendered, wrapped
+from harness.terminal import streams
+from harness.terminal.streams import columns, shown_on, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,7 +66,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
-        self.out: IO[str] | None = out or stdout_guard.results()
+        self.out: IO[str] | None = out or streams.results()
         self.err = err or sys.stderr or io.StringIO()
         self.quiet_results, self.on_progress = quiet_results, on_progress
         self.part = ""
@@ -160,6 +160,8 @@ class Screen:
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which must be a terminal."""
+        from harness.terminal.rendering import rendered
+
         assert self.out is not None
         self.write_raw(rendered(content, self.out))
 
@@ -189,7 +191,7 @@ class Screen:
 
     def _discard_output(self) -> None:
         """Redirect stdout to the null device, so that flushing it at exit cannot fail again."""
-        if self.out is not None and self.out is stdout_guard.terminal():
+        if self.out is not None and self.out is streams.terminal():
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
@@ -203,6 +205,8 @@ class Screen:
         if self.err.isatty():
             from rich.text import Text
 
+            from harness.terminal.rendering import rendered
+
             with contextlib.suppress(OSError, ValueError):
                 self.err.write(rendered(Text(text, "dim"), self.err))
                 self.err.flush()
@@ -210,7 +214,7 @@ class Screen:
     @property
     def prints(self) -> IO[str]:
         """The stream that replaces stdout while a skill runs; its text goes to stderr."""
-        return stdout_guard.prints(self.err)
+        return streams.prints(self.err)
 
     @contextlib.contextmanager
     def in_part(self, part: str) -> Iterator[None]:
@@ -272,13 +276,3 @@ def render_markdown(text: str) -> RenderableType:
     from harness.terminal.markdown import RenderedMarkdown
 
     return RenderedMarkdown(text)
-
-
-def shown_on(stream: IO[str], text: str) -> str:
-    """Return `text` with visible replacements of its control characters.
-
-    Papers, answers of models and file names may contain control characters, which move the cursor,
-    hide text or change its order. Control characters are also replaced in files and pipes, since
-    their content may be shown on a terminal later.
-    """
-    return text.translate(CONTROLS if stream.isatty() else ESCAPES)
