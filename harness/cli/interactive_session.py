@@ -35,7 +35,6 @@ from harness.support import ctrl_c
 from harness.support.bounded_files import read_bytes
 from harness.terminal import streams
 from harness.terminal.console import Screen
-from harness.terminal.streams import columns, shown_on
 
 T = TypeVar("T")
 WELCOME = f"""\
@@ -123,7 +122,7 @@ class Repl:
 
     def _notice(self, text: str) -> None:
         screen = self.app.screen
-        screen.notice(textwrap.fill(text, min(WIDTH, columns(screen.err))))
+        screen.notice(textwrap.fill(text, min(WIDTH, streams.size(screen.err).columns)))
 
     def _run_line(self, line: str) -> bool:
         """Run a line, and show its result or error; return True if the line ends the session."""
@@ -237,5 +236,5 @@ def _answer(ask: Callable[[], T], otherwise: T) -> T:
 
 
 def _print(text: str) -> None:
-    sys.stderr.write(f"{shown_on(sys.stderr, text)}\n")
+    sys.stderr.write(f"{streams.shown_on(sys.stderr, text)}\n")
     sys.stderr.flush()

@@ -168,11 +168,8 @@ def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Seque
     """Serve the skills to an MCP client until it closes stdin; return the exit code."""
     from harness.support.process import require
 
-    match [*"".join(options[:1]).split("=", 1), *options[1:]]:
-        case ["--skills", names]:
-            skills = names.replace(",", " ").split()
-        case _:
-            skills = []
+    words = [*"".join(options[:1]).split("=", 1), *options[1:]]
+    skills = words[1].replace(",", " ").split() if words[:-1] == ["--skills"] else []
     if options and not skills:
         raise UsageError(
             f"`mcp` cannot be started with {shlex.join(options)}",

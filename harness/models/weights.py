@@ -115,8 +115,7 @@ class FileStore:
                 merged file cannot be stored.
             ChecksumMismatch: raised by `ensure`.
         """
-        from harness.models import gguf_file
-        from harness.models.downloads import create
+        from harness.models import downloads, gguf_file
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
         path = self._merged_path(base_id, adapter_id)
@@ -131,7 +130,7 @@ class FileStore:
             _digest_file(path).write_text(bounded_files.file_sha256(merged), encoding="utf-8")
             return merged
 
-        create(f"{base_id} with {adapter_id}", path, merge, self._is_as_made)
+        downloads.create(f"{base_id} with {adapter_id}", path, merge, self._is_as_made)
         return path
 
     def _is_as_made(self, path: Path) -> bool:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry import context, trace
@@ -24,13 +24,9 @@ from harness.support.traces import Traced
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span
 
     from harness.models.backend import Message, Reply, Request, ToolCall
     from harness.models.served import ServedModel
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 FIRST_ROWS, EACH_ROW = 20, 100
 """The first `FIRST_ROWS` tasks of a job are traced, and then one in `EACH_ROW` tasks."""
@@ -99,7 +95,7 @@ class RecordedSpan(Traced):
         content: True if texts are recorded.
     """
 
-    span: Span
+    span: trace.Span
     content: bool
 
     def set(self, **attributes: Any) -> None:
@@ -207,7 +203,7 @@ class Recorder:
             texts=texts,
         )
 
-    def rows(self, perform: Callable[[T], R]) -> Callable[[T], R]:
+    def rows(self, perform: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return a function that calls `perform` with a task, and records the task as a span.
 
         The first `FIRST_ROWS` tasks are sampled, and then one in `EACH_ROW` tasks. The other
@@ -219,7 +215,7 @@ class Recorder:
         unsampled = trace.SpanContext(of_run.trace_id, of_run.span_id, is_remote=False)
         unsampled_parent = trace.set_span_in_context(trace.NonRecordingSpan(unsampled), parent)
 
-        def traced(task: T) -> R:
+        def traced(task: Any) -> Any:
             number = next(numbers)
             sampled = number < FIRST_ROWS or number % EACH_ROW == 0
             token = context.attach(parent if sampled else unsampled_parent)
@@ -252,8 +248,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _call_part(call: ToolCall) -> dict[str, Any]:
-    called = {"type": "tool_call", "id": call.id, "name": call.name}
-    return {**called, "arguments": dict(call.sendable)}
+    return {"type": "tool_call", "id": call.id, "name": call.name, "arguments": dict(call.sendable)}
 
 
 def _json(value: Any) -> str:

@@ -15,7 +15,6 @@ from typing import IO, TYPE_CHECKING, Self
 from harness.errors import OutputError, ReaderGone
 from harness.redaction import redact
 from harness.terminal import streams
-from harness.terminal.streams import columns, shown_on, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -151,7 +150,7 @@ class Screen:
 
         The width is `most` if results are not shown on a terminal.
         """
-        return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
+        return min(most, streams.size(self.out).columns) if self.out and self.is_terminal else most
 
     def clear(self) -> None:
         """Clear the terminal, if results are shown on a terminal."""
@@ -167,7 +166,7 @@ class Screen:
 
     def _write(self, text: str) -> None:
         """Write text to stdout with visible control characters (see `shown_on`)."""
-        self.write_raw(text if self.out is None else shown_on(self.out, text))
+        self.write_raw(text if self.out is None else streams.shown_on(self.out, text))
 
     def write_raw(self, text: str) -> None:
         """Write text to stdout unchanged; the text may contain escape sequences.
@@ -197,7 +196,8 @@ class Screen:
     def notice(self, text: str) -> None:
         """Print a line about the work to stderr; errors of the stream are ignored."""
         with contextlib.suppress(OSError, ValueError):
-            self.err.write(wrapped(shown_on(self.err, redact(text)), self.err) + "\n")
+            shown = streams.shown_on(self.err, redact(text))
+            self.err.write(streams.wrapped(shown, self.err) + "\n")
             self.err.flush()
 
     def hint(self, text: str) -> None:

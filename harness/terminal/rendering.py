@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from harness.terminal.streams import CONTROLS, columns, size, terminal
+from harness.terminal.streams import CONTROLS, size, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -89,7 +89,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     from rich.console import Console
 
     stream = terminal()  # sys.stdout is stderr while a skill runs
-    width = columns(stream) if stream is not None and stream.isatty() else UNLIMITED
+    width = size(stream).columns if stream is not None and stream.isatty() else UNLIMITED
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         console.print(FittedTable.of(headers, rows))

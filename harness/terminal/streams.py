@@ -121,11 +121,6 @@ def set_apart() -> None:
     sys.stdout = prints(sys.stderr)
 
 
-def columns(stream: IO[str]) -> int:
-    """Return the width in columns of the terminal of `stream`; COLUMNS overrides the width."""
-    return size(stream).columns
-
-
 def size(stream: IO[str]) -> os.terminal_size:
     """Return columns and lines of the terminal of `stream`; COLUMNS overrides the columns."""
     # `shutil.get_terminal_size` measures only descriptor 1, which the harness redirects to stderr.
@@ -142,7 +137,7 @@ def wrapped(text: str, stream: IO[str]) -> str:
 
     Lines are wrapped only between words. If `stream` is not a terminal, the text is unchanged.
     """
-    width = columns(stream) if stream.isatty() else 0
+    width = size(stream).columns if stream.isatty() else 0
     if not width or len(text) <= width:
         return text
     return "\n".join(
