@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from opentelemetry import context, trace
 
 from harness._version import __version__
-from harness.support.traces import Traced
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -88,8 +87,8 @@ def exporting(exporters: set[str]) -> TracerProvider:
 
 
 @dataclass(slots=True)
-class RecordedSpan(Traced):
-    """A span that is recorded.
+class RecordedSpan:
+    """A span that is recorded; `traces.Unrecorded` describes the methods.
 
     Attributes:
         content: True if texts are recorded.
@@ -151,7 +150,7 @@ class Recorder:
     @contextlib.contextmanager
     def span(
         self, name: str, *, client: bool = False, texts: Mapping[str, Any] = {}, **attributes: Any
-    ) -> Iterator[Traced]:
+    ) -> Iterator[RecordedSpan]:
         """Record the block as a span.
 
         Args:
@@ -175,7 +174,7 @@ class Recorder:
 
     def generation(
         self, served: ServedModel, request: Request
-    ) -> contextlib.AbstractContextManager[Traced]:
+    ) -> contextlib.AbstractContextManager[RecordedSpan]:
         """Return a context manager that records its block as a request to a model."""
         serve, model = served.resolution.chosen.serve, served.resolution.resolved
         server = urlsplit(served.place) if "://" in served.place else urlsplit("")

@@ -23,14 +23,14 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from harness.models.backend import Reply, Request, ToolCall
     from harness.models.served import ServedModel
-    from harness.support.trace_recorder import Recorder
+    from harness.support.trace_recorder import RecordedSpan, Recorder
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -68,8 +68,8 @@ class _Tracing:
 _tracing = _Tracing(_is_wanted(os.environ))
 
 
-class Traced:
-    """A span. The methods of this class do nothing; `trace_recorder.RecordedSpan` records."""
+class Unrecorded:
+    """A span while traces are off; the methods do nothing, and a `RecordedSpan` records."""
 
     def set(self, **attributes: Any) -> None:
         """Set attributes; `__` in a name stands for a dot, and None and "" are left out."""
@@ -82,6 +82,9 @@ class Traced:
 
     def answered(self, content: str, code: int) -> None:
         """Record the answer of a tool; an exit code other than 0 marks the call as failed."""
+
+
+Traced: TypeAlias = "RecordedSpan | Unrecorded"
 
 
 def start(notice: Callable[[str], None]) -> None:
@@ -125,7 +128,7 @@ def end(notice: Callable[[str], None]) -> None:
 def _span(name: str, **attributes: Any) -> AbstractContextManager[Traced]:
     """Return a context manager that records its block as a span; see `Recorder.span`."""
     recorder = _tracing.recorder
-    return nullcontext(Traced()) if recorder is None else recorder.span(name, **attributes)
+    return nullcontext(Unrecorded()) if recorder is None else recorder.span(name, **attributes)
 
 
 def run(
@@ -170,10 +173,10 @@ def tool(call: ToolCall) -> AbstractContextManager[Traced]:
 def generation(served: ServedModel, request: Request) -> AbstractContextManager[Traced]:
     """Return a context manager that records its block as a request to a model.
 
-    `Traced.replied` records the reply.
+    `replied` of the span records the reply.
     """
     recorder = _tracing.recorder
-    return nullcontext(Traced()) if recorder is None else recorder.generation(served, request)
+    return nullcontext(Unrecorded()) if recorder is None else recorder.generation(served, request)
 
 
 def rows(perform: Callable[[T], R]) -> Callable[[T], R]:
