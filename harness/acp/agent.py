@@ -36,7 +36,7 @@ from harness.sessions import SessionStore
 from harness.settings import Settings
 from harness.support.sqlite import row_id
 from harness.support.text_input import well_formed
-from harness.terminal import stdout_guard
+from harness.terminal import streams
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def serve(make_app: Callable[[Path], App], settings: Settings) -> None:
     Raises:
         OutputError: stdout is closed.
     """
-    if out := stdout_guard.for_client("an editor", "docs/editors.md"):
+    if out := streams.for_client("an editor", "docs/editors.md"):
         asyncio.run(EditorAgent(make_app, settings).serve(cast("TextIO", out)))
 
 

@@ -30,7 +30,7 @@ from harness.runs.frontend import Frontend
 from harness.support.bounded_http import error_text
 from harness.support.text_input import well_formed
 from harness.terminal.console import Progress, Screen
-from harness.terminal.rendering import ESCAPES
+from harness.terminal.streams import ESCAPES
 
 T = TypeVar("T")
 ANSWER = "answer"

@@ -48,8 +48,7 @@ def _remove_left_over(settings: Settings) -> None:
     """Remove the temporary files and folders of killed processes."""
     import tempfile
 
-    own = settings.cache_dir, settings.data_dir, settings.config_dir, settings.own_skills
-    for folder in own:
+    for folder in (settings.cache_dir, settings.data_dir, settings.config_dir, settings.own_skills):
         remove_left_over(folder, "*.tmp")
     remove_left_over(settings.cache_dir / "models", "fetch-*")
     remove_left_over(Path(tempfile.gettempdir()), "nanda-*")

@@ -33,9 +33,8 @@ from harness.runs.frontend import Frontend, print_error, show
 from harness.settings import Settings
 from harness.support import ctrl_c
 from harness.support.bounded_files import read_bytes
-from harness.terminal import stdout_guard
-from harness.terminal.console import Screen, shown_on
-from harness.terminal.rendering import columns
+from harness.terminal import streams
+from harness.terminal.console import Screen
 
 T = TypeVar("T")
 WELCOME = f"""\
@@ -60,8 +59,8 @@ def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = Fal
 
             go_on(app)
         # The prompt is written to the stream for results, which is not sys.stdout
-        # (terminal/stdout_guard).
-        output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
+        # (terminal/streams).
+        output = create_output(stdout=cast("TextIO | None", streams.results()))
         with create_app_session(output=output), ctrl_c.taking_effect("none"):
             Repl(app).run()
     finally:
@@ -123,7 +122,7 @@ class Repl:
 
     def _notice(self, text: str) -> None:
         screen = self.app.screen
-        screen.notice(textwrap.fill(text, min(WIDTH, columns(screen.err))))
+        screen.notice(textwrap.fill(text, min(WIDTH, streams.size(screen.err).columns)))
 
     def _run_line(self, line: str) -> bool:
         """Run a line, and show its result or error; return True if the line ends the session."""
@@ -237,5 +236,5 @@ def _answer(ask: Callable[[], T], otherwise: T) -> T:
 
 
 def _print(text: str) -> None:
-    sys.stderr.write(f"{shown_on(sys.stderr, text)}\n")
+    sys.stderr.write(f"{streams.shown_on(sys.stderr, text)}\n")
     sys.stderr.flush()

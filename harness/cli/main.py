@@ -25,7 +25,7 @@ from harness.cli.app import App
 from harness.errors import HarnessError, Interrupted, ReaderGone, UsageError
 from harness.runs.frontend import Frontend, Outcome, guarded, in_shell, print_error, show
 from harness.support import ctrl_c, traces
-from harness.terminal import stdout_guard
+from harness.terminal import streams
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = Non
     The function reserves stdout for results, handles Ctrl-C, and guarantees that the process exits
     even if other threads are still running.
     """
-    stdout_guard.set_apart()
+    streams.set_apart()
     with ctrl_c.taking_effect("end"):
         try:
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -168,11 +168,8 @@ def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Seque
     """Serve the skills to an MCP client until it closes stdin; return the exit code."""
     from harness.support.process import require
 
-    match [*"".join(options[:1]).split("=", 1), *options[1:]]:
-        case ["--skills", names]:
-            skills = names.replace(",", " ").split()
-        case _:
-            skills = []
+    words = [*"".join(options[:1]).split("=", 1), *options[1:]]
+    skills = words[1].replace(",", " ").split() if words[:-1] == ["--skills"] else []
     if options and not skills:
         raise UsageError(
             f"`mcp` cannot be started with {shlex.join(options)}",

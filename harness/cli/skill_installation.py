@@ -18,8 +18,7 @@ from harness.errors import InputError, OutputError, SkillFailed, UsageError, did
 from harness.permissions import consent, in_one_line, visible
 from harness.plugins import installer
 from harness.plugins.locations import owner, skill_files
-from harness.plugins.trust import is_unchanged
-from harness.plugins.user_choices import Installed, InstalledSkills
+from harness.plugins.trust import Installed, InstalledSkills, is_unchanged
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.tools.file_tools import differences
 

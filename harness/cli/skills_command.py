@@ -14,8 +14,7 @@ from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
-from harness.plugins.trust import is_unchanged
-from harness.plugins.user_choices import InstalledSkills
+from harness.plugins.trust import InstalledSkills, is_unchanged
 from harness.terminal.rendering import table
 
 LISTED = ("skills", "untrusted", "disabled", "shadowed")

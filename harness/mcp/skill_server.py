@@ -34,7 +34,7 @@ from harness.mcp.server_calls import Calls
 from harness.settings import Settings
 from harness.support.bounded_files import read_bytes
 from harness.support.stdin_messages import StdinMessages
-from harness.terminal import stdout_guard
+from harness.terminal import streams
 
 if TYPE_CHECKING:
     from harness.cli.app import App
@@ -79,7 +79,7 @@ def serve(app: App, skills: Collection[str] = ()) -> bool:
             known = ", ".join(calls.skills)
             raise UsageError(f"/{name} is not offered to agents", hint=f"Choose from {known}.")
     calls.chosen = frozenset(skills)
-    if (out := stdout_guard.for_client("an MCP client", "docs/mcp.md")) is None:
+    if (out := streams.for_client("an MCP client", "docs/mcp.md")) is None:
         return True
     try:
         anyio.run(_serve, server_of(calls), out)

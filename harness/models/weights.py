@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -93,10 +92,10 @@ class FileStore:
         if not path.is_file():
             if not entry.origin:
                 raise ModelUnavailable(_absent(entry))
-            from harness.models.downloads import fetch
+            from harness.models.downloads import create, fetch
 
             make = partial(fetch, file_id, entry, notify=self.notify)
-            self._fetches.get(file_id, lambda: self._create(file_id, path, make))
+            self._fetches.get(file_id, lambda: create(file_id, path, make))
         found = self.digest(file_id)
         if entry.sha256 is not None and found != entry.sha256:
             raise ChecksumMismatch(
@@ -116,7 +115,7 @@ class FileStore:
                 merged file cannot be stored.
             ChecksumMismatch: raised by `ensure`.
         """
-        from harness.models import gguf_file
+        from harness.models import downloads, gguf_file
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
         path = self._merged_path(base_id, adapter_id)
@@ -131,7 +130,7 @@ class FileStore:
             _digest_file(path).write_text(bounded_files.file_sha256(merged), encoding="utf-8")
             return merged
 
-        self._create(f"{base_id} with {adapter_id}", path, merge, self._is_as_made)
+        downloads.create(f"{base_id} with {adapter_id}", path, merge, self._is_as_made)
         return path
 
     def _is_as_made(self, path: Path) -> bool:
@@ -189,51 +188,6 @@ class FileStore:
             digests = {**known, key: [*stamp, digest]}
             bounded_files.write_json(self.cache_dir / "digests.json", digests, "the digests")
         return digest
-
-    def _create(
-        self,
-        what: str,
-        path: Path,
-        make: Callable[[Path], Path],
-        exists: Callable[[Path], bool] = Path.is_file,
-    ) -> None:
-        """Create a file with `make` and rename it to `path`, unless `exists` returns True.
-
-        Args:
-            what: the name of the file for messages.
-            make: creates the file in the given temporary folder, and returns its path.
-            exists: returns True if `path` exists and is valid.
-
-        Raises:
-            ModelUnavailable: the folder cannot be written, or the disk is full.
-            HarnessError: an error of `make`.
-        """
-        import shutil
-        import tempfile
-
-        from filelock import FileLock
-
-        if exists(path):
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                if exists(path):  # another process has created it in the meantime
-                    return
-                # Killed processes left these folders: a running process would hold the lock.
-                for stale in path.parent.glob(f"fetch-{path.stem}-*"):
-                    shutil.rmtree(stale, ignore_errors=True)
-                prefix = f"fetch-{path.stem}-{os.getpid()}-"
-                with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
-                    created = make(Path(folder))
-                    with created.open("r+b") as file:
-                        os.fsync(file.fileno())
-                    created.replace(path)
-        except OSError as exc:
-            raise ModelUnavailable(
-                f"{what} cannot be stored in {path.parent}: {exc.strerror or exc}",
-                hint="HARNESS_CACHE selects another folder.",
-            ) from exc
 
 
 def _digest_file(path: Path) -> Path:

@@ -42,12 +42,12 @@ from harness.plugins.locations import (
     skill_files,
 )
 from harness.plugins.plugin_table import contributions, import_shipped, is_package, own_backends
-from harness.plugins.user_choices import ChoicesFile, DisabledNames, InstalledSkills
+from harness.plugins.user_choices import ChoicesFile, DisabledNames
 from harness.settings import CODE_ROOT, Settings
 
 if TYPE_CHECKING:
     from harness.plugins.loader import PluginHost
-    from harness.plugins.trust import TrustStore
+    from harness.plugins.trust import InstalledSkills, TrustStore
 
 SHIPPED = CODE_ROOT / "skills"
 COMMANDS = "commands"
@@ -81,7 +81,6 @@ class Discovery:
         self._use = use
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
-        self._installed = InstalledSkills(settings.skills_lock)
         self.catalogue = Catalogue(strict=settings.strict_plugins)
         self.files = files
         plugins = (file.parent for file in settings.shipped_skills.glob("*/plugin.py"))
@@ -98,6 +97,12 @@ class Discovery:
         from harness.plugins.trust import TrustStore
 
         return TrustStore(self._settings.trust_file)
+
+    @cached_property
+    def _installed(self) -> InstalledSkills:
+        from harness.plugins.trust import InstalledSkills
+
+        return InstalledSkills(self._settings.skills_lock)
 
     def run(self, *, bare: bool = False) -> Catalogue:
         """Find and load all plugins, and return the catalogue.
@@ -125,7 +130,10 @@ class Discovery:
                 self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
-        files: list[ChoicesFile] = [self.disabled, self._installed]
+        files: list[ChoicesFile] = [self.disabled]
+        lock = self._settings.skills_lock
+        if lock.exists() or lock.with_name("installed.json").exists():  # `InstalledSkills.earlier`
+            files.append(self._installed)
         if self._settings.trust_file.exists():
             files.append(self._trust)
         self.catalogue.remarks += filter(None, (file.damage() for file in files))

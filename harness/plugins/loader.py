@@ -51,7 +51,7 @@ from harness.plugins.locations import ENTRY_POINTS, distribution, entry_points
 from harness.plugins.plugin_table import contributions, import_file, import_shipped, own_backends
 from harness.settings import CODE_ROOT, PLUGIN_DEADLINE
 from harness.support.calls import Overdue, Raised, within
-from harness.terminal.stdout_guard import prints
+from harness.terminal.streams import prints
 
 if TYPE_CHECKING:
     from harness.models.backend import Backend

@@ -1,7 +1,7 @@
 """The folders and files of a project that the user trusts, and private copies of their content.
 
 Trust applies to the content of a folder, not to its name, so that a changed file requires trust
-again.
+again. Installed skills also require trust; `InstalledSkills` records them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from harness.agent_skills.skill_file import NAME
 from harness.errors import UsageError
 from harness.plugins.user_choices import ChoicesFile
 from harness.support.bounded_files import Unsearched, read_bytes, walk
@@ -184,3 +185,65 @@ class TrustStore(ChoicesFile):
 
     def _is_valid(self, stored: Any) -> bool:
         return isinstance(stored, dict) and all(isinstance(v, str) for v in stored.values())
+
+
+class Installed(TypedDict):
+    """The record of an installed skill.
+
+    Attributes:
+        source: the path or address of the source. An address is followed by "@" and the commit of
+            the repository, or the digest in the index.
+        sha256: the hash of the names and contents of the files (see `content_hash`).
+        date: the day of the installation, YYYY-MM-DD.
+    """
+
+    source: str
+    sha256: str
+    date: str
+
+
+class InstalledSkills(ChoicesFile):
+    """The record of installed skills, by name."""
+
+    content = "the record of installed skills"
+    fault_of_form = "is not a mapping of names to installed skills"
+    effect = "the plugins of your own folder need trust; correct or delete it"
+    earlier = "installed.json"
+
+    def read(self) -> dict[str, Installed]:
+        """Return the installed skills by name."""
+        return self._load()[0] or {}
+
+    def needs_trust(self, name: str) -> bool:
+        """Return True if the plugin with this name in the user's folder needs trust.
+
+        An installed plugin needs trust, and a plugin that the user has written does not. If the
+        record of installed skills is damaged, all plugins in the user's folder need trust.
+        """
+        return bool(self.fault()) or name in self.read()
+
+    def add(self, name: str, installed: Installed) -> None:
+        """Record that a skill is installed, in place of an earlier record of the same name.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self._store(dict(sorted({**self.read(), name: installed}.items())))
+
+    def remove(self, name: str) -> None:
+        """Remove the record of a skill, if there is one.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        known = self.read()
+        if known.pop(name, None) is not None:
+            self._store(known)
+
+    def _is_valid(self, stored: Any) -> bool:
+        return isinstance(stored, dict) and all(
+            NAME.fullmatch(name)
+            and isinstance(skill, dict)
+            and all(isinstance(skill.get(key), str) for key in Installed.__annotations__)
+            for name, skill in stored.items()
+        )

@@ -140,7 +140,9 @@ class Job(Generic[T, R]):
 
     def _settle(self, future: Future[R]) -> None:
         task, error = self._running[future], future.exception()
-        if isinstance(error, HarnessError) and _affects_all_tasks(error):
+        # after such an error, the other tasks of the job would fail for the same reason
+        affects_all = ModelError | OutputError | Interrupted | ReaderGone
+        if isinstance(error, affects_all) and not isinstance(error, ModelBusy):
             del self._running[future]
             raise error
         if error is None:
@@ -217,10 +219,3 @@ def _wait(state: tenacity.RetryCallState) -> float:
 def _is_retryable(error: BaseException) -> bool:
     too_late = isinstance(error, ModelBusy) and error.wait > LONGEST_REQUESTED
     return isinstance(error, HarnessError) and error.retryable and not too_late
-
-
-def _affects_all_tasks(error: HarnessError) -> bool:
-    """Return True if the other tasks of the job would fail for the same reason."""
-    if isinstance(error, ModelBusy):
-        return False
-    return isinstance(error, ModelError | OutputError | Interrupted | ReaderGone)

@@ -176,21 +176,13 @@ class RunLog:
     ) -> None:
         """Open the row of `run`."""
         run.log = self
+        given = json.dumps(options, default=str)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         run.id = self.execute(
             "INSERT INTO runs"
             " (status, door, line, skill, options, job, started_at, pid, version, allowed)"
             " VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                door,
-                line,
-                skill,
-                json.dumps(options, default=str),
-                job,
-                datetime.now(UTC).isoformat(timespec="seconds"),
-                os.getpid(),
-                __version__,
-                run.allowed or None,
-            ],
+            [door, line, skill, given, job, now, os.getpid(), __version__, run.allowed or None],
         )
 
     def made(self, path: Path, sha256: str, job: str) -> bool:

@@ -14,8 +14,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from harness.errors import OutputError, ReaderGone
 from harness.redaction import redact
-from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS, ESCAPES, columns, rendered, wrapped
+from harness.terminal import streams
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,7 +65,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
-        self.out: IO[str] | None = out or stdout_guard.results()
+        self.out: IO[str] | None = out or streams.results()
         self.err = err or sys.stderr or io.StringIO()
         self.quiet_results, self.on_progress = quiet_results, on_progress
         self.part = ""
@@ -151,7 +150,7 @@ class Screen:
 
         The width is `most` if results are not shown on a terminal.
         """
-        return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
+        return min(most, streams.size(self.out).columns) if self.out and self.is_terminal else most
 
     def clear(self) -> None:
         """Clear the terminal, if results are shown on a terminal."""
@@ -160,12 +159,14 @@ class Screen:
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which must be a terminal."""
+        from harness.terminal.rendering import rendered
+
         assert self.out is not None
         self.write_raw(rendered(content, self.out))
 
     def _write(self, text: str) -> None:
         """Write text to stdout with visible control characters (see `shown_on`)."""
-        self.write_raw(text if self.out is None else shown_on(self.out, text))
+        self.write_raw(text if self.out is None else streams.shown_on(self.out, text))
 
     def write_raw(self, text: str) -> None:
         """Write text to stdout unchanged; the text may contain escape sequences.
@@ -189,19 +190,22 @@ class Screen:
 
     def _discard_output(self) -> None:
         """Redirect stdout to the null device, so that flushing it at exit cannot fail again."""
-        if self.out is not None and self.out is stdout_guard.terminal():
+        if self.out is not None and self.out is streams.terminal():
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
         """Print a line about the work to stderr; errors of the stream are ignored."""
         with contextlib.suppress(OSError, ValueError):
-            self.err.write(wrapped(shown_on(self.err, redact(text)), self.err) + "\n")
+            shown = streams.shown_on(self.err, redact(text))
+            self.err.write(streams.wrapped(shown, self.err) + "\n")
             self.err.flush()
 
     def hint(self, text: str) -> None:
         """Print a dim line to stderr if stderr is a terminal."""
         if self.err.isatty():
             from rich.text import Text
+
+            from harness.terminal.rendering import rendered
 
             with contextlib.suppress(OSError, ValueError):
                 self.err.write(rendered(Text(text, "dim"), self.err))
@@ -210,7 +214,7 @@ class Screen:
     @property
     def prints(self) -> IO[str]:
         """The stream that replaces stdout while a skill runs; its text goes to stderr."""
-        return stdout_guard.prints(self.err)
+        return streams.prints(self.err)
 
     @contextlib.contextmanager
     def in_part(self, part: str) -> Iterator[None]:
@@ -272,13 +276,3 @@ def render_markdown(text: str) -> RenderableType:
     from harness.terminal.markdown import RenderedMarkdown
 
     return RenderedMarkdown(text)
-
-
-def shown_on(stream: IO[str], text: str) -> str:
-    """Return `text` with visible replacements of its control characters.
-
-    Papers, answers of models and file names may contain control characters, which move the cursor,
-    hide text or change its order. Control characters are also replaced in files and pipes, since
-    their content may be shown on a terminal later.
-    """
-    return text.translate(CONTROLS if stream.isatty() else ESCAPES)

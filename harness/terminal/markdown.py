@@ -19,7 +19,8 @@ from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
 
-from harness.terminal.rendering import CONTROLS, TEXT_WIDTH, FittedTable, Plain, console
+from harness.terminal.rendering import TEXT_WIDTH, FittedTable, Plain, console
+from harness.terminal.streams import CONTROLS
 
 REFRESH = 0.1
 """Minimum number of seconds between two drawings of an answer that arrives in pieces."""

@@ -1,4 +1,4 @@
-"""Render texts and tables with rich, and replace control characters in the data.
+"""Render texts and tables with rich, with visible control characters.
 
 rich applies the environment variables NO_COLOR and TERM. Markup in data ("[red]") is printed
 unchanged.
@@ -7,15 +7,11 @@ unchanged.
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import textwrap
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from harness.terminal import stdout_guard
+from harness.terminal.streams import CONTROLS, size, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -25,61 +21,10 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 100
 """Maximum width of text in columns, since longer lines are hard to read."""
-_BIDI = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x2070))
-"""Characters that change the direction or the order of the text after them."""
-CONTROLS = {
-    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"},
-    0x7F: "\u2421",
-    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
-    **{code: f"\\u{code:04x}" for code in _BIDI},
-}
-"""Replacements of control characters on a terminal, by code point: Unicode control pictures, the
-replacement character, or escape sequences.
-"""
-ESCAPES = {
-    code: f"\\u{code:04x}"
-    for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI)
-    if chr(code) not in "\t\n\r"
-}
-"""Replacements of control characters in files and pipes, by code point: escape sequences, which a
-JSON parser decodes to the same characters.
-"""
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24
 """The columns of a table do not break words of up to this number of characters."""
-
-
-def columns(stream: IO[str]) -> int:
-    """Return the width in columns of the terminal of `stream`; COLUMNS overrides the width."""
-    return size(stream).columns
-
-
-def size(stream: IO[str]) -> os.terminal_size:
-    """Return columns and lines of the terminal of `stream`; COLUMNS overrides the columns."""
-    # `shutil.get_terminal_size` measures only descriptor 1, which the harness redirects to stderr.
-    if "COLUMNS" not in os.environ:
-        with suppress(OSError, ValueError):
-            found = os.get_terminal_size(stream.fileno())
-            if found.columns and found.lines:
-                return found
-    return shutil.get_terminal_size()
-
-
-def wrapped(text: str, stream: IO[str]) -> str:
-    """Return a text whose lines are wrapped to the width of the terminal `stream`.
-
-    Lines are wrapped only between words. If `stream` is not a terminal, the text is unchanged.
-    """
-    width = columns(stream) if stream.isatty() else 0
-    if not width or len(text) <= width:
-        return text
-    return "\n".join(
-        textwrap.fill(
-            line, width, break_long_words=False, break_on_hyphens=False, expand_tabs=False
-        )
-        for line in text.split("\n")
-    )
 
 
 def console(stream: IO[str], into: IO[str] | None = None) -> Console:
@@ -143,8 +88,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """
     from rich.console import Console
 
-    stream = stdout_guard.terminal()  # sys.stdout is stderr while a skill runs
-    width = columns(stream) if stream is not None and stream.isatty() else UNLIMITED
+    stream = terminal()  # sys.stdout is stderr while a skill runs
+    width = size(stream).columns if stream is not None and stream.isatty() else UNLIMITED
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         console.print(FittedTable.of(headers, rows))

@@ -34,7 +34,7 @@ from harness.settings import CODE_ROOT
 from harness.support import ctrl_c
 from harness.support.process import available_cores, with_modules
 from harness.support.stop_token import StopToken
-from harness.terminal import stdout_guard
+from harness.terminal import streams
 from harness.terminal.console import Screen
 from skills.finetune import ranks
 from skills.finetune.model import lora_adapters
@@ -293,8 +293,8 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
 
 def main() -> int:
     """Train as one rank that torchrun started; return the exit code of the process."""
-    stdout_guard.set_apart()
-    out = stdout_guard.results()
+    streams.set_apart()
+    out = streams.results()
     assert out is not None
     try:
         if ranks.is_main():
