@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skills.corpus.corpus_store import Database
-from skills.corpus.search import by_meaning
-from skills.corpus.search.by_meaning import search
+from skills.corpus.search.by_meaning import search, similar_papers
 from skills.corpus.search.query_syntax import By, Query, Years
 from skills.corpus.search.vectors import Embedder, complete
 from skills.nanda.framework import nanda
@@ -61,6 +60,6 @@ def calls_of(
         f"hybrid {QUERY_WORDS} words and a phrase": found(f'"{common}" {query}', "both"),
         f"like {QUERY_WORDS} words": found(query, "meaning"),
         f"like {QUERY_WORDS} words --year": found(query, "meaning", {"years": Years(2024)}),
-        "similar --move": lambda: by_meaning.similar_papers(Database(db, framework), wanted, "method", 10),
-        "similar": lambda: by_meaning.similar_papers(Database(db, framework), wanted, None, 10),
+        "similar --move": lambda: similar_papers(Database(db, framework), wanted, "method", 10),
+        "similar": lambda: similar_papers(Database(db, framework), wanted, None, 10),
     }
