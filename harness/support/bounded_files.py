@@ -2,8 +2,7 @@
 
 `read_bytes`, `read_text` and `read_json` raise an OSError if the path is not a regular file (but a
 pipe, a device or a folder), or if the file is too large; `strerror` is the reason. JSON files are
-replaced as a whole, so that a reader never sees an incomplete file. If the process is killed while
-it appends lines, the complete lines remain.
+replaced as a whole, so that a reader never sees an incomplete file.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ parameters has 9 MB.
 """
 MAX_STATE_BYTES = 4_000_000
 """Maximum size in bytes of a JSON file in which the harness stores its own state."""
-BLOCK = 64_000
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -210,57 +208,3 @@ def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> Non
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise OutputError(f"{what} cannot be stored: {exc.strerror}", where=str(path)) from exc
-
-
-def complete_lines(path: Path, start: int = 0) -> list[bytes]:
-    """Return the lines of a file with their line endings, without an incomplete last line.
-
-    Args:
-        start: the offset in bytes of the beginning of the first returned line.
-
-    Returns:
-        The lines; [] if the file does not exist.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            text = file.read()
-    except FileNotFoundError:
-        return []
-    return text[: text.rfind(b"\n") + 1].splitlines(keepends=True)
-
-
-def append_lines(path: Path, text: bytes, *, sync: bool = True) -> None:
-    """Append complete lines, after removing an incomplete last line of a killed process.
-
-    Args:
-        text: the lines with their line endings; b"" only removes an incomplete line.
-        sync: True to return only after the lines are on the disk.
-
-    Raises:
-        OSError: the lines cannot be written. The complete lines of the file are unchanged.
-    """
-    with path.open("a+b") as file:
-        end = size = file.seek(0, os.SEEK_END)
-        while end:
-            start = file.seek(max(0, end - BLOCK))
-            if found := file.read(end - start).rfind(b"\n") + 1:
-                end = start + found
-                break
-            end = start
-        if end == size and not text:
-            return
-        try:
-            if end < size:
-                file.truncate(end)
-            file.write(text)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.truncate(path, end)
-            raise

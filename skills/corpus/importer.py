@@ -19,8 +19,9 @@ from harness._version import __version__
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.db import completion, merging, papers, store
+from skills.corpus.db.damage import verify
 from skills.corpus.outputs import Added
-from skills.corpus.records import IMPORT, Annotated, Failure, key_of, record_of, verify
+from skills.corpus.records import IMPORT, Annotated, Failure, key_of, record_of
 from skills.corpus.table import Columns, SeenIds, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors import read_anchors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from skills.nanda.confidence import confidence_of, doubt_of
-from skills.nanda.framework import RESERVED, Framework, sha256_of
+from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 from skills.reporting.outputs import Output
 
@@ -174,32 +173,3 @@ def key_of(provenance: Mapping[str, Any]) -> str:
     if imported:
         parts["moves"] = provenance["moves_sha256"]
     return f"{VERSION}:{sha256_of(parts)}"
-
-
-def verify(record: Mapping[str, Any] | str, abstract: str, key: str | None = None) -> list[str]:
-    """Check a stored record, and return a message for each mismatch.
-
-    Args:
-        record: the record of an annotation, or its JSON.
-        abstract: the abstract that is stored with the record.
-        key: the content key that is stored next to the record, or None.
-    """
-    from skills.nanda.paper import abstract_digest
-
-    wrong = []
-    try:
-        record = json.loads(record) if isinstance(record, str) else record
-        provenance = record["provenance"]
-        if provenance["input"]["sha256"] != abstract_digest(abstract):
-            wrong.append("it was made from another abstract")
-        if provenance["key"] != key_of(provenance):
-            wrong.append("its key does not match its provenance")
-        if provenance["backend"] == IMPORT:
-            moves = {name: text for name, text in record.items() if name not in RESERVED}
-            if sha256_of(moves) != provenance["moves_sha256"]:
-                wrong.append("its moves differ from the imported moves")
-        if key not in (None, provenance["key"]):
-            wrong.append("the key in its row differs from the key in its record")
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        return [f"its record is damaged ({type(exc).__name__})"]
-    return wrong

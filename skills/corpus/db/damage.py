@@ -1,15 +1,20 @@
-"""Detect damage of a corpus database, and rename a damaged database."""
+"""Detect damage of a corpus database and of its records, and rename a damaged database."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.support.sqlite import integrity_fault, read_schema
 from skills.corpus.db.rows import stored_json, stored_record
+from skills.corpus.records import IMPORT, key_of
+from skills.nanda.framework import RESERVED, sha256_of
+from skills.nanda.paper import abstract_digest
 
 STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "annotations": {"record": stored_record},
@@ -122,3 +127,30 @@ def _read_all(db: sqlite3.Connection) -> None:
 
 def _aside(path: Path, number: int, suffix: str) -> Path:
     return path.with_name(f"{path.name}.damaged-{number}{suffix}")
+
+
+def verify(record: Mapping[str, Any] | str, abstract: str, key: str | None = None) -> list[str]:
+    """Check a stored record, and return a message for each mismatch.
+
+    Args:
+        record: the record of an annotation, or its JSON.
+        abstract: the abstract that is stored with the record.
+        key: the content key that is stored next to the record, or None.
+    """
+    wrong = []
+    try:
+        record = json.loads(record) if isinstance(record, str) else record
+        provenance = record["provenance"]
+        if provenance["input"]["sha256"] != abstract_digest(abstract):
+            wrong.append("it was made from another abstract")
+        if provenance["key"] != key_of(provenance):
+            wrong.append("its key does not match its provenance")
+        if provenance["backend"] == IMPORT:
+            moves = {name: text for name, text in record.items() if name not in RESERVED}
+            if sha256_of(moves) != provenance["moves_sha256"]:
+                wrong.append("its moves differ from the imported moves")
+        if key not in (None, provenance["key"]):
+            wrong.append("the key in its row differs from the key in its record")
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        return [f"its record is damaged ({type(exc).__name__})"]
+    return wrong

@@ -18,9 +18,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from skills.corpus.db.damage import verify
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.outputs import Hit, Hits, Passage, SimilarPaper, Stats, Verified, WrongKey
-from skills.corpus.records import Annotated, Failure, verify
+from skills.corpus.records import Annotated, Failure
 from skills.corpus.search import fulltext, quotes
 from skills.corpus.search.filters import MATCHED, Condition, Selected
 from skills.corpus.search.fulltext import Scored

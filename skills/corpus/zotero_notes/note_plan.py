@@ -32,7 +32,7 @@ from markupsafe import escape
 
 from harness.errors import InputError
 from harness.runs import targets
-from harness.support.bounded_files import append_lines, complete_lines
+from harness.support.journal_files import append_lines, complete_lines
 from harness.support.text_input import place, reading
 from skills.corpus.db.rows import members
 from skills.corpus.db.rows import one as one_row

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, InputError, OutputError
-from harness.support.bounded_files import append_lines, complete_lines
+from harness.support.journal_files import append_lines, complete_lines
 from harness.support.text_input import place, reading, shown
 from skills.corpus.table import paper_key
 from skills.curate.items import Item

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 from harness.errors import SkillFailed
 from harness.runs import targets
 from harness.runs.progress import ProgressEstimate
-from harness.support.bounded_files import append_lines, complete_lines
+from harness.support.journal_files import append_lines, complete_lines
 from skills.finetune import ranks
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.recipe import Recipe, Training

@@ -32,7 +32,8 @@ from harness.support.stop_token import StopToken
 from skills.annotate.job import AnnotateJob
 from skills.annotate.plugin import Annotate
 from skills.corpus.db.connection import locks, open_corpus
-from skills.corpus.records import key_of, verify
+from skills.corpus.db.damage import verify
+from skills.corpus.records import key_of
 from skills.nanda.framework import nanda
 
 GONE = "backend: ollama, model: nowhere, url: 'http://127.0.0.1:9'"

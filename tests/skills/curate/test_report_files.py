@@ -31,7 +31,7 @@ from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.runs.frontend import Frontend
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.records import verify
+from skills.corpus.db.damage import verify
 from skills.curate.plugin import Curate
 from skills.nanda.framework import nanda
 

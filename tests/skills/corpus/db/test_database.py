@@ -27,9 +27,10 @@ from skills.corpus import records
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import connection, damage, facets, papers, reads, store
 from skills.corpus.db.connection import open_corpus, transaction
+from skills.corpus.db.damage import verify
 from skills.corpus.db.schema import MIGRATIONS
 from skills.corpus.outputs import Verified
-from skills.corpus.records import Failure, key_of, verify
+from skills.corpus.records import Failure, key_of
 from skills.corpus.search import filters
 from skills.nanda.framework import nanda
 from skills.nanda.paper import IdField
