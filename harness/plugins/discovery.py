@@ -126,8 +126,13 @@ class Discovery:
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
         files: list[ChoicesFile] = [self.disabled, self._installed]
-        if self._settings.trust_file.exists():
-            files.append(self._trust)
+        is_missing = False
+        try:
+            self._settings.trust_file.stat()
+        except OSError as exc:
+            is_missing = isinstance(exc, FileNotFoundError)
+        if not is_missing:  # otherwise, `trust` need not be imported
+            files.insert(0, self._trust)
         self.catalogue.remarks += filter(None, (file.damage() for file in files))
         return self.catalogue
 
