@@ -414,6 +414,10 @@ def test_many_tools_are_found_by_search(make: Make) -> None:
     [found] = listed["callable_now"]
     assert found["parameters"] == offered[1]["many__op_7"].parameters
     assert called["result"].startswith("called op_7")
+    _, content = chat.call(SEARCH, query="things")
+    names = [one["name"] for one in content["callable_now"]]
+    assert names == [f"many__op_{n}" for n in range(11) if n != 7]
+    assert ["parameters" in one for one in content["callable_now"]] == [True] * 6 + [False] * 4
     _, content = chat.call(SEARCH, query="zebra")
     assert content["error"] == "no tool matches"
 
