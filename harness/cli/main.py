@@ -109,13 +109,13 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 def _run(words: list[str]) -> int:
     general, rest = _parsed(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
+    if rest[:1] == ["--version"]:
+        Screen().result(__version__)
+        return 0
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
     match rest:
-        case ["--version", *_]:
-            Screen().result(__version__)
-            return 0
         case ["--help" | "-h", *_]:
             from harness.cli.overview import program_help
             from harness.plugins import plugin_table
@@ -131,8 +131,8 @@ def _run(words: list[str]) -> int:
             shell = "".join(rest[1:])
             Screen().result(script(shell, app.catalogue, app.registry.names.items()))
             return 0
-        case ["mcp" | "acp" as name, *words] if all(word.startswith("-") for word in words[:1]):
-            return (_serve_mcp if name == "mcp" else _serve_acp)(settings, general, words)
+        case ["mcp" | "acp" as name, *options] if all(one.startswith("-") for one in options[:1]):
+            return (_serve_mcp if name == "mcp" else _serve_acp)(settings, general, options)
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import interactive_session
 
