@@ -137,7 +137,7 @@ class SearchTool:
 
     def described(self, level: int) -> Tool:
         counts = Counter(tool.server.entry.name for tool in self.tools)
-        servers = ", ".join(f"{name} (tools: {count})" for name, count in counts.items())
+        servers = ", ".join(f"{name} ({n} tool{'s' * (n != 1)})" for name, n in counts.items())
         about = (
             f"Find tools of the servers {servers}. The tools found can be called in the next step."
         )

@@ -407,7 +407,7 @@ def test_many_tools_are_found_by_search(make: Make) -> None:
     assert ["many__op_7" in one for one in offered] == [False, True, True]
     assert "many__op_8" not in offered[2]
     assert offered[0].keys() >= {"annotate", "corpus"}, "built-in skills stay"
-    assert "many (tools: 300), few (tools: 10)" in offered[0][SEARCH].description
+    assert "many (300 tools), few (10 tools)" in offered[0][SEARCH].description
     listed, called = [
         json.loads(one.content) for one in chat.model.requests[2].messages if one.role == "tool"
     ]
