@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 
     error: HarnessError
     try:
-        return guarded("", work)
+        return guarded("", work)  # no line has been read yet
     except KeyboardInterrupt:
         error = Interrupted("interrupted")
     except HarnessError as exc:
