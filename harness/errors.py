@@ -101,13 +101,12 @@ class SkillFailed(HarnessError):
 
 
 class InvalidReply(SkillFailed):
-    """Raised if the model's answer is invalid. `raw` is the model's last answer.
+    """Raised if the model's answer is invalid. `raw` is the model's last answer."""
 
-    `location` contains `where` and `hint`, as for HarnessError.
-    """
-
-    def __init__(self, message: str, *, raw: str = "", **location: str | None) -> None:
-        super().__init__(message, **location)
+    def __init__(
+        self, message: str, *, raw: str = "", where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
         self.raw = self.reply = raw
 
 
@@ -120,15 +119,14 @@ class SourceUnavailable(SkillFailed):
 
 
 class GenerationFailed(SkillFailed):
-    """Raised if the model's answer ended early. `partial` is the received part of the answer.
-
-    `location` contains `where` and `hint`, as for HarnessError.
-    """
+    """Raised if the model's answer ended early. `partial` is the received part of the answer."""
 
     retryable = True
 
-    def __init__(self, message: str, *, partial: str = "", **location: str | None) -> None:
-        super().__init__(message, **location)
+    def __init__(
+        self, message: str, *, partial: str = "", where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
         self.partial = self.reply = partial
 
 
@@ -153,15 +151,14 @@ class ModelChanged(ModelError):
 
 
 class ModelBusy(ModelError):
-    """Raised if a server is busy. `wait` is the server's Retry-After in seconds; 0 if unknown.
-
-    `location` contains `where` and `hint`, as for HarnessError.
-    """
+    """Raised if a server is busy. `wait` is the server's Retry-After in seconds; 0 if unknown."""
 
     retryable = True
 
-    def __init__(self, message: str, *, wait: float = 0.0, **location: str | None) -> None:
-        super().__init__(message, **location)
+    def __init__(
+        self, message: str, *, wait: float = 0.0, where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
         self.wait = wait
 
 

@@ -336,7 +336,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=SETTINGS.rate)
     parser.add_argument("--trained", type=Path, metavar="READER", help="start with this reader")
     parser.add_argument("--scores", type=Path, help="imitate these scores of a larger network")
-    parser.add_argument("--limits", nargs="+", type=Path, default=[], metavar="LABELS")
+    parser.add_argument(
+        "--limits",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="LABELS",
+        help="also learn limitation and implication from these labels",
+    )
     parser.add_argument("--mean", nargs=2, metavar=("READER", "SHARE"), help="average the weights")
     options = parser.parse_args(argv)
     of_scores = options.roles or options.without or options.bfloat16
@@ -381,7 +388,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             trained = [*trained, *(one for one, _ in limits * LIMITS_TIMES)]
             print(f"{len(taught)} papers have scores", flush=True)
         train(network, trained, given, roles, show(time.time()), loss_of, options.bfloat16)
-        about["papers"] = {"trained": len(trained), "held_out": len(papers.held)}
+        count = len({id(one) for one in trained})  # without the repetition of --limits
+        about["papers"] = {"trained": count, "held_out": len(papers.held)}
     if options.mean:
         other, share = onnx_file.read(Path(options.mean[0]))[0].state_dict(), float(options.mean[1])
         own = network.state_dict()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import os
 import re
-import shlex
 import signal
 import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness import settings as settings_module
@@ -30,7 +27,6 @@ from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
-    from harness.settings import Settings
 
     MakeInvocation = Callable[[list[str]], Invocation]
 
@@ -97,7 +93,7 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 
     error: HarnessError
     try:
-        return guarded("", work)
+        return guarded("", work)  # no line has been read yet
     except KeyboardInterrupt:
         error = Interrupted("interrupted")
     except HarnessError as exc:
@@ -109,13 +105,13 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 def _run(words: list[str]) -> int:
     general, rest = _parsed(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
+    if rest[:1] == ["--version"]:
+        Screen().result(__version__)
+        return 0
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
     match rest:
-        case ["--version", *_]:
-            Screen().result(__version__)
-            return 0
         case ["--help" | "-h", *_]:
             from harness.cli.overview import program_help
             from harness.plugins import plugin_table
@@ -131,8 +127,11 @@ def _run(words: list[str]) -> int:
             shell = "".join(rest[1:])
             Screen().result(script(shell, app.catalogue, app.registry.names.items()))
             return 0
-        case ["mcp" | "acp" as name, *words] if all(word.startswith("-") for word in words[:1]):
-            return (_serve_mcp if name == "mcp" else _serve_acp)(settings, general, words)
+        case ["mcp" | "acp" as name, *options] if all(one.startswith("-") for one in options[:1]):
+            from harness.cli import protocol_servers
+
+            serve = protocol_servers.serve_mcp if name == "mcp" else protocol_servers.serve_acp
+            return serve(settings, general, options)
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import interactive_session
 
@@ -162,58 +161,6 @@ def _parsed(words: list[str]) -> tuple[dict[str, object], list[str]]:
     if rest:
         raise UsageError(f"the line is given twice: by --prompt and as {' '.join(rest)[:60]!r}")
     return general, [prompt]
-
-
-def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
-    """Serve the skills to an MCP client until it closes stdin; return the exit code."""
-    from harness.support.process import require
-
-    words = [*"".join(options[:1]).split("=", 1), *options[1:]]
-    skills = words[1].replace(",", " ").split() if words[:-1] == ["--skills"] else []
-    if options and not skills:
-        raise UsageError(
-            f"`mcp` cannot be started with {shlex.join(options)}",
-            hint="`mcp` has only the option --skills NAME[,NAME ...]; general options go before "
-            "`mcp`.",
-        )
-    require("mcp", extra="mcp")
-    # Imported objects are never freed, so garbage collection is off during the imports. This saves
-    # a tenth of the time that the client waits.
-    gc.disable()
-    from harness.mcp.skill_server import serve
-
-    app = App(settings, Frontend("mcp", is_model=True), general=general)
-    gc.freeze()
-    gc.enable()
-    if serve(app, skills):
-        app.close()
-    return 0
-
-
-def _serve_acp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
-    """Serve an editor until it closes stdin; return the exit code.
-
-    Each project folder has its own application.
-    """
-    from harness.support.process import require
-
-    if options:
-        raise UsageError(
-            f"`acp` cannot be started with {shlex.join(options)}",
-            hint="`acp` has no options; general options go before `acp`.",
-        )
-    require("acp", extra="acp")
-    from harness.acp.agent import serve
-
-    # paths must be absolute, since a prompt changes the working folder
-    names = "cache_dir", "data_dir", "config_dir", "user_registry"
-    here = replace(settings, **{name: getattr(settings, name).absolute() for name in names})
-
-    def make_app(project: Path) -> App:
-        return App(replace(here, project_dir=project), Frontend("acp"), general=general)
-
-    serve(make_app, here)
-    return 0
 
 
 def _closed(app: App, code: int) -> int:

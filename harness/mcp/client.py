@@ -137,7 +137,7 @@ class SearchTool:
 
     def described(self, level: int) -> Tool:
         counts = Counter(tool.server.entry.name for tool in self.tools)
-        servers = ", ".join(f"{name} (tools: {count})" for name, count in counts.items())
+        servers = ", ".join(f"{name} ({n} tool{'s' * (n != 1)})" for name, n in counts.items())
         about = (
             f"Find tools of the servers {servers}. The tools found can be called in the next step."
         )
@@ -156,7 +156,11 @@ class SearchTool:
                 if not found:
                     raise NothingFound("no tool matches", hint="Try other or fewer words.")
                 self.found([tool.name for tool in found])
-            listed = toolbox.shortened([asdict(tool.described(ALL)) for tool in found])
+            listed, left = [], toolbox.CHARACTERS
+            for tool in found:  # once the limit is reached, only the names are listed
+                entry = asdict(tool.described(ALL))
+                left -= len(compact(entry))
+                listed.append(entry if left > 0 else {"name": tool.name})
             return compact({"exit_code": 0, "callable_now": listed}), 0
 
         return PreparedCall(line, work)

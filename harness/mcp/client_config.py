@@ -253,10 +253,12 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, or has no object `mcpServers`.
     """
-    source = source or path
-    if not source.exists():
-        return "", {SERVERS: {}}
-    text, content = bounded_files.parsed_json(source, MAX_BYTES, path)
+    try:
+        text, content = bounded_files.parsed_json(source or path, MAX_BYTES, path)
+    except InputError as exc:
+        if isinstance(exc.__cause__, FileNotFoundError):
+            return "", {SERVERS: {}}
+        raise
     if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
         raise InputError(
             f"it has no object {SERVERS!r}",

@@ -115,12 +115,14 @@ class FileStore:
                 merged file cannot be stored.
             ChecksumMismatch: raised by `ensure`.
         """
-        from harness.models import downloads, gguf_file
+        from harness.models import downloads
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
         path = self._merged_path(base_id, adapter_id)
 
         def merge(folder: Path) -> Path:
+            from harness.models import gguf_file
+
             why = f" again, since {path.name} does not match its digest" * path.is_file()
             self.notify(f"merging {adapter_id} into {base_id}{why or ', once'}")
             shown = self._progress or (lambda _: contextlib.nullcontext(lambda _: None))

@@ -199,7 +199,7 @@ class Catalogue:
     def check_enabled(self, name: str) -> None:
         """Raise UsageError if the user has disabled the name, so that no skill can have it."""
         if name in self.disabled:
-            hint = f"`/skills enable {name}`, or choose another name."
+            hint = f"`/skills enable {name}` allows it again."
             raise UsageError(f"the name /{name} is disabled", hint=hint)
 
     def unknown(self, name: str) -> UnknownSkill:

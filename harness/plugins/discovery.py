@@ -132,9 +132,10 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, "")
         files: list[ChoicesFile] = [self.disabled]
         lock = self._settings.skills_lock
-        if lock.exists() or lock.with_name("installed.json").exists():  # `InstalledSkills.earlier`
+        # If the files are missing, `trust` need not be imported.
+        if not _are_missing(lock, lock.with_name("installed.json")):  # `InstalledSkills.earlier`
             files.append(self._installed)
-        if self._settings.trust_file.exists():
+        if not _are_missing(self._settings.trust_file):
             files.append(self._trust)
         self.catalogue.remarks += filter(None, (file.damage() for file in files))
         return self.catalogue
@@ -328,3 +329,15 @@ class Discovery:
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
         self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))
+
+
+def _are_missing(*paths: Path) -> bool:
+    """Return True if no path exists; False if this cannot be found out."""
+    for path in paths:
+        try:
+            path.stat()
+        except OSError as exc:
+            if isinstance(exc, FileNotFoundError):
+                continue
+        return False
+    return True

@@ -27,7 +27,6 @@ REFRESH = 0.1
 # The default styles of rich have a black background, which does not suit a light terminal.
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.h1": "bold"})
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-PARSER.disable("autolink")
 
 
 class _Heading(Heading):
@@ -50,7 +49,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """A rich renderable of Markdown; HTML and `<URL>` are shown as written."""
+    """A rich renderable of Markdown; HTML is shown as text, and `<URL>` as the bare address."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -63,6 +62,9 @@ class _Rendered(Markdown):
     def __init__(self, text: str) -> None:
         super().__init__("", hyperlinks=False)
         self.parsed = PARSER.parse(text)
+        for token in self.parsed:
+            if token.children:  # rich would show the address of `<URL>` twice
+                token.children = [one for one in token.children if one.info != "auto"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,9 @@ def for_client(client: str, page: str) -> IO[str] | None:
         raise OutputError(f"stdout is closed, and {client} reads the answers there")
     if sys.stdin is None:
         return None
-    if sys.stdin.isatty() and sys.stderr is not None:
-        sys.stderr.write(f"Serving {client} on stdin and stdout ({page}). Ctrl-D ends it.\n")
+    if sys.stdin.isatty():
+        about = f"Serving {client} on stdin and stdout ({page}). Ctrl-D ends it.\n"
+        prints(sys.stderr).write(about)
     return out
 
 

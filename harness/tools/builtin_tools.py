@@ -15,7 +15,7 @@ from harness.api.skill import Skill
 from harness.chat.skill_tools import plain_parameters
 from harness.chat.tool_loop import CURRENT
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall, arguments_of, compact, logged
-from harness.errors import InputError, NotAllowed, UsageError, first_error
+from harness.errors import InputError, NotAllowed, UsageError
 from harness.models.backend import Tool, ToolCall
 from harness.permissions import Kind, Permission, Permissions, visible
 from harness.places import is_free, places_to_read
@@ -208,7 +208,8 @@ class BuiltinTool(ABC):
         try:
             given = self.Arguments.model_validate(arguments_of(call))
         except ValidationError as exc:
-            raise UsageError(first_error(exc)) from exc
+            faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in exc.errors())
+            raise UsageError("; ".join(faults)) from exc
         line = f"{self.name} {self.shown(given)}"
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:

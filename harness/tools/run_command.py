@@ -97,9 +97,13 @@ class Run(BuiltinTool):
         words = command_words(command)
         environment = environment_of(place.settings.run_environment)
         if words is not None:
-            program = place.project / words[0] if "/" in words[0] else words[0]
-            if shutil.which(program, path=environment["PATH"]) is None:
-                raise NothingFound(f"there is no program {words[0]!r}")
+            program = words[0]
+            if "/" in program:
+                exists = is_file(str(place.project / program))
+            else:
+                exists = shutil.which(program, path=environment["PATH"]) is not None
+            if not exists:
+                raise NothingFound(f"there is no program {program!r}")
         unconfined, settings = no_sandbox(), place.settings
         if unconfined:
             how = f"with all your rights ({unconfined})"

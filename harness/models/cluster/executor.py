@@ -249,7 +249,8 @@ class RayExecutor:
         missing = f"; {count - ready} more when nodes have room" if ready < count else ""
         self._notice(
             f"cluster {self._placement.address}: {ready} actor{'s' * (ready != 1)} on "
-            f"{nodes} node{'s' * (nodes != 1)}, slots of each: {report.slots}{missing}"
+            f"{nodes} node{'s' * (nodes != 1)}, {report.slots} slot{'s' * (report.slots != 1)} "
+            f"each{missing}"
         )
         return ClusterModel(actors, report, self.rates)
 

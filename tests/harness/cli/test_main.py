@@ -119,6 +119,11 @@ def test_version_and_help(home):
     assert shown.stderr == ""
 
 
+def test_version_needs_no_valid_settings(home, monkeypatch):
+    monkeypatch.setenv("HARNESS_PLUGIN_DEADLINE", "abc")
+    assert agent(home, "--version").stdout == f"{__version__}\n"
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "code", "out"),
     [

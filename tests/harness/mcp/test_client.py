@@ -407,13 +407,17 @@ def test_many_tools_are_found_by_search(make: Make) -> None:
     assert ["many__op_7" in one for one in offered] == [False, True, True]
     assert "many__op_8" not in offered[2]
     assert offered[0].keys() >= {"annotate", "corpus"}, "built-in skills stay"
-    assert "many (tools: 300), few (tools: 10)" in offered[0][SEARCH].description
+    assert "many (300 tools), few (10 tools)" in offered[0][SEARCH].description
     listed, called = [
         json.loads(one.content) for one in chat.model.requests[2].messages if one.role == "tool"
     ]
     [found] = listed["callable_now"]
     assert found["parameters"] == offered[1]["many__op_7"].parameters
     assert called["result"].startswith("called op_7")
+    _, content = chat.call(SEARCH, query="things")
+    names = [one["name"] for one in content["callable_now"]]
+    assert names == [f"many__op_{n}" for n in range(11) if n != 7]
+    assert ["parameters" in one for one in content["callable_now"]] == [True] * 6 + [False] * 4
     _, content = chat.call(SEARCH, query="zebra")
     assert content["error"] == "no tool matches"
 

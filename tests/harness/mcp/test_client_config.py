@@ -42,6 +42,12 @@ def test_no_file_is_no_server(settings: Settings) -> None:
     assert read(settings) == Configuration()
 
 
+def test_a_file_that_cannot_be_read_is_a_problem(settings: Settings) -> None:
+    folder = settings.config_dir / ("x" * 300)  # as root, the tests may read every other folder
+    [problem] = read(replace(settings, config_dir=folder)).problems
+    assert str(problem) == f"{folder / 'mcp.json'}: cannot be read: File name too long"
+
+
 def test_both_kinds_of_servers_with_fields_of_other_clients(settings: Settings) -> None:
     write(
         settings.mcp_file,

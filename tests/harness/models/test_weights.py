@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from wheels import use_as_index, write_wheel
 
+import harness.models
 from harness.errors import ChecksumMismatch, ModelUnavailable
 from harness.models.registry import FileEntry
-from harness.models.weights import FileStore
+from harness.models.weights import FileStore, _digest_file
 
 WEIGHTS = os.urandom(100_000)
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -67,6 +68,19 @@ def test_a_model_is_identified_before_its_files_are_merged(tmp_path, notices):
         lora=FileEntry(path=str(tmp_path / "lora")),
     )
     assert files.identities("base", "lora") == [{files.digest("base"), files.digest("lora")}]
+
+
+def test_gguf_is_imported_only_to_merge(tmp_path, notices, monkeypatch):
+    monkeypatch.delattr(harness.models, "gguf_file", raising=False)
+    monkeypatch.setitem(sys.modules, "harness.models.gguf_file", None)
+    path = tmp_path / "file"
+    path.write_bytes(WEIGHTS)
+    files = store(tmp_path, notices, file=FileEntry(path=str(path)))
+    merged = files._merged_path("file", "file")
+    merged.parent.mkdir(parents=True)
+    merged.write_bytes(WEIGHTS)
+    _digest_file(merged).write_text(SHA256)
+    assert files.merged("file", "file") == merged
 
 
 def test_a_failed_download_is_not_repeated_at_once_for_the_fallback(tmp_path, index, notices):

@@ -1,6 +1,7 @@
 """Folders of skills that would block the program, or take its memory or its stack."""
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -283,6 +284,15 @@ def test_choices_that_are_no_file_block_nothing(tmp_path, name, kind):
     NOT_FILES[kind](tmp_path / "config" / f"{name}.json")
     [remark] = lenient(tmp_path).catalogue.remarks
     assert "cannot be read: " in remark
+
+
+def test_a_config_folder_that_cannot_be_read_blocks_nothing(tmp_path):
+    folder = tmp_path / ("x" * 300)  # as root, the tests may read every other folder
+    settings = dataclasses.replace(fake_settings(tmp_path), config_dir=folder)
+    app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
+    names = ["trusted.json", "disabled.json", "skills.lock"]
+    for name, remark in zip(names, app.catalogue.remarks, strict=True):
+        assert remark.startswith(f"{folder / name} cannot be read: File name too long, so ")
 
 
 def test_unwritable_choices_are_still_an_error(tmp_path):

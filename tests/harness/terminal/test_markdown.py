@@ -16,7 +16,7 @@ ANSWER = """\
 It has **strong** words, `code` and <b>tags</b>.
 
 - one thing
-- another, see [the page](https://example.org/a) or <https://example.org/b>
+- another, see [the page](https://example.org/a) or <https://x.org/_b_/*c*>
 
 ```python
 print("[red]")
@@ -38,7 +38,7 @@ def test_markdown_is_rendered() -> None:
     lines = shown(ANSWER).lines
     assert lines[:3] == ["An answer", "", "It has strong words, code and <b>tags</b>."]
     assert " • one thing" in lines
-    assert " • another, see the page (https://example.org/a) or <https://example.org/b>" in lines
+    assert " • another, see the page (https://example.org/a) or https://x.org/_b_/*c*" in lines
     assert '    print("[red]")' in lines
     assert lines[-2:] == ["Paper  Limitation  Implication", "[1]        ✓       -"]
 

@@ -187,6 +187,11 @@ def test_calls_of_a_line_without_a_log_are_not_logged(make: Callable[..., App]) 
         ),
         (tool_call("run", command="ls", timeout=10_000), "timeout: Input should be less than"),
         (tool_call("run", command="ls", cwd="/"), "cwd: Extra inputs are not permitted"),
+        (
+            tool_call("write_file", pth="a", text="b"),
+            "path: Field required; content: Field required; pth: Extra inputs are not permitted; "
+            "text: Extra inputs are not permitted",
+        ),
         (tool_call("read_file", path=7), "path: Input should be a valid string"),
         (tool_call("read_file", path="a", offset=0), "offset: Input should be greater than"),
         (tool_call("read_file", path="gone.txt"), "there is no such file"),

@@ -93,6 +93,13 @@ def test_an_unknown_program(use: Use, user: User) -> None:
     assert use(Run(), command="nosuchprogram | cat")["exit_code"] == 0
 
 
+def test_a_script_that_is_not_executable_exists(use: Use, user: User, project: Path) -> None:
+    (project / "x.sh").write_text("#!/bin/sh\n")
+    with pytest.raises(NotAllowed):
+        use(Run(), command="./x.sh")
+    assert user.questions
+
+
 # Limits
 
 

@@ -58,7 +58,7 @@ elif MODE == "many":
         tool(
             f"op_{n}",
             f"Operation {n} on {'invoices' if n == 7 else 'things'}.",
-            value={"type": "string", "description": "v" * 200},
+            value={"type": "string", "description": "v" * 500},
         )
         for n in range(int(sys.argv[2]))
     ]

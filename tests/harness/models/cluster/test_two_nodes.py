@@ -93,7 +93,7 @@ def test_annotations_are_the_same_as_on_one_machine(workspace: Workspace, access
     workspace.annotate("save to local.jsonl --db l.db")
     assert records(folder / "cluster.jsonl") == records(folder / "local.jsonl")
     assert generated(folder) == Counter(range(40))
-    assert "2 actors on 2 nodes, slots of each: 2" in workspace.stderr
+    assert "2 actors on 2 nodes, 2 slots each" in workspace.stderr
     assert not access.workers("NodeModel")
     assert signal.getsignal(signal.SIGTERM) is handler
 
