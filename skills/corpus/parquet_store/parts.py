@@ -190,7 +190,11 @@ class Parts(Engine):
                     yield QuotableText(paper, place, row[place], reader)
 
     def count_papers(self) -> int:
-        [(papers,)] = self.execute("SELECT count(*) FROM facts WHERE id = paper")
+        # The versions of an arXiv paper are one paper, as in a database.
+        [(papers,)] = self.execute(
+            "SELECT count(DISTINCT arxiv_id) + count(*) FILTER (arxiv_id IS NULL) FROM"
+            " (SELECT max(source_id) FILTER (arxiv) AS arxiv_id FROM facts GROUP BY paper)"
+        )
         return int(papers)
 
     def find(self, wanted: str) -> list[StoredPaper]:
