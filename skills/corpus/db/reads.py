@@ -11,11 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.merging import JOINED
-from skills.corpus.db.papers import (
-    failure_of,
-    paper_of,
-    row_id,
-)
+from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import (
     Row,
     current_annotations,
@@ -322,9 +318,7 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
         stated: facts from `stated_together`; a fact is used if the row and the record lack it.
     """
     record = stored_record(row["record"])
-    made_from = record["provenance"]["input"]
-    digests = ("sha256", "sections")
-    own = {key: value for key, value in made_from.items() if key not in digests and value}
+    own = {key: value for key, value in record["provenance"]["input"].items() if value}
     more = dict(stated or {})
     if more.get("arxiv_id") == row["source_id"]:
         del more["arxiv_id"]
