@@ -107,7 +107,9 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
         raise OutputError(
             f"the index cannot be written: {getattr(exc, 'strerror', None) or exc}",
             where=str(place),
-            hint="If the index is damaged, delete this folder, and repeat the line.",
+            hint="If the index is damaged, delete this folder, and repeat the line."
+            if isinstance(exc, sqlite3.Error)
+            else None,
         ) from exc
 
 
