@@ -29,7 +29,7 @@ from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.filters import LOOKED_UP, Condition, Selected
 from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored
-from skills.corpus.search.query_syntax import quoted
+from skills.corpus.search.query_syntax import quoted as sql_name
 from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.corpus.tables.columns import CONFIDENCE
 from skills.nanda.framework import Framework
@@ -260,7 +260,7 @@ class Parts(Engine):
             a current annotation.
         """
         longest = max(wanted.split(), key=len)
-        texts = map(quoted, ("abstract", *self.framework.names))
+        texts = map(sql_name, ("abstract", *self.framework.names))
         has = " OR ".join(
             f"strlen({t}) <> length({t}) OR contains(lower({t}), $word)" for t in texts
         )
