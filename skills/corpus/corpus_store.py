@@ -211,7 +211,8 @@ def selected(call: Call, corpus: Engine, conditions: Sequence[Condition]) -> lis
             f"no annotation meets {flatten(call.text)[:80]}"
             if conditions
             else f"the corpus has no annotations by the framework {corpus.framework.name}",
-            hint="`/corpus stats` shows the contents of the corpus.",
+            hint="`/corpus stats` shows the contents of the corpus; `/annotate TABLE` adds "
+            "annotations.",
         )
     return found.ids
 

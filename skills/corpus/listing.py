@@ -134,8 +134,8 @@ class Listing:
         """Search for the words of the selection.
 
         Raises:
-            InputError: the search text contains no word, a condition or a facet is invalid, or the
-                vectors for a search by meaning are not complete yet.
+            InputError: the search text contains no word, a condition is invalid, or the vectors
+                for a search by meaning are not complete yet.
             UsageError: a search by meaning requires an extra that is not installed.
         """
         self.selection, self._db, self._framework = selection, corpus.db, corpus.framework

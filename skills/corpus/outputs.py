@@ -55,9 +55,7 @@ class Added(Output):
     renamed: int = Field(
         0, description="number of annotations with a wrong provenance, which are stored as imported"
     )
-    merged: int = Field(
-        0, description="number of papers that were merged with a paper of another id"
-    )
+    merged: int = Field(0, description="number of rows that were merged with an earlier paper")
     awaited: int = Field(
         0, description="number of papers without an abstract, kept for /corpus complete"
     )

@@ -6,6 +6,7 @@ PDFium runs in a separate process, so that a malicious file cannot crash the ser
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
 from collections import OrderedDict
@@ -150,7 +151,7 @@ class PdfPages:
         path = pdf_of(item)
         if path is None:
             raise InputError("was not annotated from a PDF file", where=item.paper.id)
-        return base64.b64decode(self._answer(path, f"{number}", page=number - 1))
+        return bytes(self._answer(path, f"{number}", page=number - 1))
 
     def _answer(self, path: Path, name: str, **request: Any) -> Any:
         """Return the result of the process for a file, from the cache if possible.
@@ -167,11 +168,15 @@ class PdfPages:
         """
         path = check_pdf(path)
         key = _digest_of(path), name
+        with contextlib.suppress(KeyError):  # the least recently used result is removed first
+            self._answers.move_to_end(key)
         answer = self._answers.get(key)
         if answer is None:
             with self._lock:
                 try:
                     [answer] = self._process.read(path, **request)
+                    if isinstance(answer, str):  # an image
+                        answer = base64.b64decode(answer)
                 except Unreadable as exc:
                     answer = exc
                 self._answers[key] = answer

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import (
     BaseModel,
     Field,
+    FiniteFloat,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -147,7 +148,7 @@ class _Tolerant(BaseModel):
 class StageEntry(_Tolerant):
     """The entry of a stage in the manifest of a run."""
 
-    seconds: float | None = None
+    seconds: FiniteFloat | None = None
     created: str = ""
     facts: dict[str, Any] = {}
     outputs: dict[str, dict[str, Any]] = {}

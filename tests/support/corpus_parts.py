@@ -49,12 +49,19 @@ def made_at(item: Annotated, created: str) -> Annotated:
     return Annotated(item.paper, {**item.record, "provenance": made})
 
 
-def write_part(path: Path, items: Iterable[Annotated], framework: Framework | None = None) -> None:
+def write_part(
+    path: Path,
+    items: Iterable[Annotated],
+    framework: Framework | None = None,
+    *,
+    sections: bool = False,
+) -> None:
     """Write a part as `save to FILE.parquet` does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         framework = framework or nanda()
-        write_parquet(file, items, framework, parquet_schema(framework, "arxiv_id"))
+        schema = parquet_schema(framework, "arxiv_id", sections=sections)
+        write_parquet(file, items, framework, schema)
 
 
 def write_cluster_part(path: Path, rows: Sequence[Annotated | Failure]) -> None:

@@ -100,15 +100,11 @@ def _known(db: sqlite3.Connection, paper_id: int) -> Known:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of additional source ids that papers have because of merges.
-
-    A merged paper with three different source ids has two additional source ids. Versions of an
-    arXiv paper have the same source id, which is counted once.
-    """
-    [above] = db.execute(
-        "SELECT count(DISTINCT first || ' ' || source_id) - count(DISTINCT first)"  # noqa: S608  not user input
-        f" FROM (SELECT id, min(other) AS first FROM {JOINED} GROUP BY id) JOIN papers USING (id)"
-    ).fetchone()
+    """Return the number of rows beyond the first row of each merged paper."""
+    [(above,)] = db.execute(
+        "SELECT count(*) - count(DISTINCT first)"  # noqa: S608  not user input
+        f" FROM (SELECT min(other) AS first FROM {JOINED} GROUP BY id)"
+    )
     return int(above)
 
 

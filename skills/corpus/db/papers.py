@@ -18,13 +18,15 @@ def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
     """Return the paper in a row of `papers`.
 
     Args:
-        source: the value of `Paper.source`; None for `{"kind": "corpus"}`.
+        source: the value of `Paper.source`, which may include the digests in the "input" of a
+            provenance; None for `{"kind": "corpus"}`.
     """
+    source = {"kind": "corpus"} if source is None else source
     return Paper(
         cast("IdField", row["id_field"]),
         row["source_id"],
         abstract=row["abstract"],
-        source={"kind": "corpus"} if source is None else source,
+        source={key: value for key, value in source.items() if key not in ("sha256", "sections")},
         **{name: row[name] for name in METADATA},
     )
 

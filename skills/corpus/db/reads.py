@@ -309,9 +309,7 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
         stated: facts from `stated_together`; a fact is used if the row and the record lack it.
     """
     record = stored_record(row["record"])
-    made_from = record["provenance"]["input"]
-    digests = ("sha256", "sections")
-    own = {key: value for key, value in made_from.items() if key not in digests and value}
+    own = {key: value for key, value in record["provenance"]["input"].items() if value}
     more = dict(stated or {})
     if more.get("arxiv_id") == row["source_id"]:
         del more["arxiv_id"]

@@ -51,7 +51,7 @@ from skills.corpus.parquet_store.index import (
     new_part,
     place_of,
 )
-from skills.corpus.search.query_syntax import quoted
+from skills.corpus.search.query_syntax import quoted as sql_name
 from skills.corpus.tables.parquet_files import first_line
 from skills.nanda.framework import Framework
 from skills.nanda.paper import abstract_digest, year_of
@@ -107,7 +107,9 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
         raise OutputError(
             f"the index cannot be written: {getattr(exc, 'strerror', None) or exc}",
             where=str(place),
-            hint="If the index is damaged, delete this folder, and repeat the line.",
+            hint="If the index is damaged, delete this folder, and repeat the line."
+            if isinstance(exc, sqlite3.Error)
+            else None,
         ) from exc
 
 
@@ -288,11 +290,11 @@ def write_facts(
 
 def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
     """Return the SQL query for the facts about rows; `_completed` adds facts computed in Python."""
-    supports = [f"support.{quoted(move)}" for move in framework.names]
+    supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
     stated = ", ".join(
-        f"CASE WHEN {quoted(move)} <> {unstated} THEN {sql_text(move)} END"
+        f"CASE WHEN {sql_name(move)} <> {unstated} THEN {sql_text(move)} END"
         for move in framework.names
     )
     error = "error" if parts[0].has_errors else "''"
@@ -307,7 +309,7 @@ def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
                     AS lacking
             FROM {_rows(parts)}
         )
-        SELECT first + file_row_number AS id, part, {quoted(parts[0].id_column)} AS source_id,
+        SELECT first + file_row_number AS id, part, {sql_name(parts[0].id_column)} AS source_id,
             {parts[0].id_field == "arxiv_id"} AS arxiv, known[3] AS digest,
             CASE WHEN known[3] IS NULL THEN abstract END AS abstract, published, categories,
             known[1] IS NOT NULL AND known[2] IS NOT NULL AND known[3] IS NOT NULL AS annotated,
@@ -355,7 +357,7 @@ def texts_of(
 ) -> Iterator[tuple[int, str, str, list[str]]]:
     """Yield each annotation as row id, publication date, categories and texts of the moves."""
     error = "error = ''" if parts[0].has_errors else "TRUE"
-    moves = ", ".join(map(quoted, framework.names))
+    moves = ", ".join(map(sql_name, framework.names))
     found = db.execute(
         "SELECT filename, file_row_number, published, categories,"
         f" {moves} FROM {_read(parts)} WHERE {error} AND provenance NOT IN ('', '{{}}')"
@@ -372,9 +374,9 @@ def find_repeats(
     """Return the rows that are not the first row of their paper, or are not current.
 
     As in the database, the latest annotation of a paper is current. If several annotations have the
-    same time, the last row is current. Versions of an arXiv abstract are separate papers, but only
-    the latest annotation of all versions is current. The latest failure of a paper is current if
-    the paper has no current annotation.
+    same time, the last row is current. Versions of an arXiv abstract have separate numbers in
+    `paper`, but only the latest annotation of all versions is current. The latest failure of a
+    paper is current if the paper has no current annotation.
 
     Returns:
         A tuple for each row: the id of the row, the number of its paper, and True if the row is

@@ -15,7 +15,7 @@ from harness.errors import InputError
 from skills.corpus.db.papers import paper_of
 from skills.corpus.parquet_store.index import Index, Part
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
+from skills.corpus.tables.columns import CONFIDENCE, ERROR, SECTIONS, SUGGESTIONS
 from skills.corpus.tables.parquet_files import OBJECTS, ParquetReader, first_line
 from skills.nanda.confidence import confidence_of, doubt_of
 
@@ -77,8 +77,8 @@ class Rows:
         made_from = provenance.get("input")
         if not isinstance(made_from, dict) or "support" not in checks:
             raise self._error(row_id, "has an incomplete annotation")
-        source = {key: value for key, value in made_from.items() if key != "sha256"}
-        paper = paper_of(row, source)
+        paper = paper_of(row, made_from)
+        names = (SECTIONS,) if SECTIONS in row and SECTIONS in made_from else ()
         record = {
             paper.id_field: paper.id,
             "title": paper.title,
@@ -86,6 +86,7 @@ class Rows:
             "anchors": anchors,
             **doubt,
             "checks": checks,
+            **{name: self._object(row_id, row, name) for name in names},
             "provenance": provenance,
         }
         return Annotated(paper, record)
@@ -176,12 +177,13 @@ class Rows:
             raise _unreadable(part, exc) from exc
 
     def _object(self, row_id: int, row: Row, name: str) -> dict[str, Any]:
+        reason = ""
         try:
             value = json.loads(row[name]) if isinstance(row[name], str) else row[name]
-        except ValueError:
-            value = None
+        except ValueError as exc:
+            value, reason = None, f" ({exc})"
         if not isinstance(value, dict):
-            raise self._error(row_id, f"has {name} that are not a JSON object")
+            raise self._error(row_id, f"has {name} that are not a JSON object{reason}")
         return value
 
     def _error(self, row_id: int, problem: str) -> InputError:

@@ -29,7 +29,7 @@ from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.filters import LOOKED_UP, Condition, Selected
 from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored
-from skills.corpus.search.query_syntax import quoted
+from skills.corpus.search.query_syntax import quoted as sql_name
 from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.corpus.tables.columns import CONFIDENCE
 from skills.nanda.framework import Framework
@@ -190,7 +190,11 @@ class Parts(Engine):
                     yield QuotableText(paper, place, row[place], reader)
 
     def count_papers(self) -> int:
-        [(papers,)] = self.execute("SELECT count(*) FROM facts WHERE id = paper")
+        # The versions of an arXiv paper are one paper, as in a database.
+        [(papers,)] = self.execute(
+            "SELECT count(DISTINCT arxiv_id) + count(*) FILTER (arxiv_id IS NULL) FROM"
+            " (SELECT max(source_id) FILTER (arxiv) AS arxiv_id FROM facts GROUP BY paper)"
+        )
         return int(papers)
 
     def find(self, wanted: str) -> list[StoredPaper]:
@@ -256,7 +260,7 @@ class Parts(Engine):
             a current annotation.
         """
         longest = max(wanted.split(), key=len)
-        texts = map(quoted, ("abstract", *self.framework.names))
+        texts = map(sql_name, ("abstract", *self.framework.names))
         has = " OR ".join(
             f"strlen({t}) <> length({t}) OR contains(lower({t}), $word)" for t in texts
         )

@@ -334,7 +334,8 @@ def _fields(item: csl.Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
     """
 
     def verbatim(text: str) -> str:
-        return _braced(re.sub("[{}]", "", text))
+        # `_verbatim` and other readers remove braces.
+        return _braced(text.replace("{", "%7B").replace("}", "%7D"))
 
     def value(variable: str) -> str:
         return _braced(escaped(csl.text(item, variable)))

@@ -149,7 +149,7 @@ def pmid_of(item: Item) -> str:
 
 
 def arxiv_id_of(item: Item) -> str:
-    """Return the arXiv id of an item, with or without its version, or ""."""
+    """Return the arXiv id of an item, or ""; only `archive_location` may state a version."""
     if "arxiv" in text(item, "archive").lower() and text(item, "archive_location"):
         return text(item, "archive_location")
     places = (text(item, name) for name in ("number", "container-title", "URL"))

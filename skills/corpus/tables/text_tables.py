@@ -4,10 +4,10 @@ The columns of a CSV file may be separated by semicolons or tabs, as some spread
 
 A reader removes one apostrophe from a cell that begins with apostrophes followed by a character
 that a spreadsheet program executes, so that saving (see saved_tables.py) and reading do not change
-a text. The reader of spreadsheets always
-removes the apostrophe. The reader of .csv files removes it only if the file has the columns of a
-saved table, which are an id column, "title" and "abstract". In a table that was saved with `--raw`,
-a text that begins with "'=" loses its apostrophe when it is read.
+a text. The reader of spreadsheets always removes the apostrophe. The reader of .csv files removes
+it only if the file has the columns of a saved table, which are an id column, "title" and
+"abstract". In a table that was saved with `--raw`, a text that begins with "'=" loses its
+apostrophe when it is read.
 """
 
 from __future__ import annotations

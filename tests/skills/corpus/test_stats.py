@@ -36,6 +36,15 @@ def of_items(items: Iterable[Annotated], failures: Iterable[Failure]) -> Stats:
     return tally.stats(Counter(one.error_type for one in failures))
 
 
+def test_versions_of_a_paper_are_one_paper(tmp_path: Path) -> None:
+    with open_corpus(tmp_path / "corpus.db") as db:
+        for version in ("one", "two", "three"):
+            store.save(db, annotated(paper(1, f"This is version {version}.")), nanda())
+        store.save(db, annotated(paper(2)), nanda())
+        found = Database(db, nanda()).statistics()
+    assert (found.papers, found.annotations) == (2, 2)
+
+
 def test_of_corpus_equals_of_items(tmp_path: Path) -> None:
     with open_corpus(tmp_path / "corpus.db") as db:
         assert Database(db, nanda()).statistics() == of_items([], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_odd_values_in_a_manifest_are_left_out(tmp_path: Path) -> None:
     run = tmp_path / "odd"
     run.mkdir()
     odd = {"seconds": "x", "facts": None, "outputs": [], "created": 1}
-    stages = {"prepare": odd, "train": {"seconds": 5}}
+    stages = {"prepare": odd, "select": {"seconds": math.inf}, "train": {"seconds": 5}}
     (run / "manifest.json").write_text(
         json.dumps({"run": None, "stages": stages, "key": 1, "folder": None})
     )
@@ -59,7 +60,7 @@ def test_odd_values_in_a_manifest_are_left_out(tmp_path: Path) -> None:
         assert f'dir="auto">{tmp_path.name}<' not in listed
         [address] = re.findall('href="(/compare/runs/[0-9a-f]+)" dir="auto">odd', listed)
         rows = Elements(client.get(address).content).tables["Time of each stage"][1:]
-        assert [row[:2] for row in rows] == [["prepare", ""], ["train", "5 s"]]
+        assert [row[:2] for row in rows] == [["prepare", ""], ["select", ""], ["train", "5 s"]]
 
 
 def test_two_training_runs_are_compared_step_by_step(tmp_path: Path) -> None:

@@ -223,9 +223,11 @@ def test_the_number_of_kept_results_is_bounded(
 ) -> None:
     monkeypatch.setattr(pdf_pages, "KEPT", 2)
     with served(pdf_corpus.build(tmp_path)) as app, app.client() as client:
-        for page in (1, 2, 3):
+        for page in (1, 2, 1, 3):
             assert client.get(f"/papers/1/pages/{page}.png").status_code == 200
-        assert [name for _, name in app.state.pdfs._answers] == ["2", "3"]
+        kept = app.state.pdfs._answers
+        assert [name for _, name in kept] == ["1", "3"], "the most recently used"
+        assert all(image.startswith(b"\x89PNG") for image in kept.values())
 
 
 def test_a_paper_without_a_pdf_file_has_no_image(tmp_path: Path) -> None:

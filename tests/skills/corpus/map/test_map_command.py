@@ -101,9 +101,8 @@ def test_a_framework_with_one_move(app: App) -> None:
         "moves:\n  - {name: aim, label: Aim, definition: the aim, write: the aim}\n"
     )
     line = "/corpus map --framework one.yaml"
-    assert_refuses(
-        app, f"{line} --move aim", "the corpus has no annotations by the framework one", code=1
-    )
+    message = "the corpus has no annotations by the framework one"
+    assert_refuses(app, f"{line} --move aim", message, "`/annotate TABLE` adds", code=1)
     assert_refuses(app, line, "rows and columns are both the aim")
 
 

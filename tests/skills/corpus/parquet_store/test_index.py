@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -19,7 +20,7 @@ from corpus_parts import made_at, write_part
 from repository import ROOT
 
 from harness.cli.app import App
-from harness.errors import InputError, Interrupted, UsageError
+from harness.errors import InputError, Interrupted, OutputError, UsageError
 from harness.support.process import job_lock
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.parquet_store import building
@@ -319,7 +320,27 @@ def test_damaged_index_is_an_error(app: App) -> None:
     path = PARTS / ".index/nanda/index.db"
     path.write_bytes(b"no database at all" * 400)
     assert_refuses(app, "/corpus stats --db parts", "the index cannot be read", code=2)
-    assert_refuses(app, "/corpus index parts", "the index cannot be written", code=4)
+    message, hint = "the index cannot be written", "If the index is damaged, delete this folder"
+    assert_refuses(app, "/corpus index parts", message, hint, code=4)
+
+
+def test_a_full_disk_is_not_a_damaged_index(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(building, "create_index", full)
+    with pytest.raises(OutputError, match="written: No space left on device") as refused:
+        build(PARTS, nanda(), lambda status: None, lambda: None)
+    assert refused.value.hint is None
+
+
+def test_invalid_json_in_a_part_is_an_error(app: App) -> None:
+    app.dispatch("/corpus index parts")
+    with open_index(PARTS, nanda()) as index:
+        rows = Rows(index)
+        [(row_id, row)] = rows.read([index.parts[0].first])
+        with pytest.raises(InputError, match=r"has checks that are not .* object \(Expecting"):
+            rows.annotation(row_id, {**row, "checks": "{"})
 
 
 def test_index_at_rest_is_one_file_that_needs_no_writable_folder(app: App) -> None:

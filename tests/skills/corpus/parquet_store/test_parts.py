@@ -17,6 +17,7 @@ from harness.errors import NothingFound
 from harness.testing import fake_app
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.parquet_store import parts
 from skills.corpus.plugin import PICTURES, Corpus
 from skills.corpus.records import Annotated, Failure, record_of
 from skills.nanda.framework import nanda
@@ -215,6 +216,28 @@ def test_an_error_that_is_not_an_object_is_the_reason(
     text = app.dispatch("/corpus show 2405.00009 --db parts").result.text
     assert f"The annotation failed: {error}" in text
     assert app.dispatch("/corpus page --db parts").result.code == 0
+
+
+def test_moves_of_sections_are_exported(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    items = invented(2)
+    record = items[0].record
+    read = {**record["provenance"]["input"], "sections": {"limitation": "0"}}
+    record = {
+        **record,
+        "sections": {"limitation": {"text": "Plans fail.", "section": "Limitations", "page": 2}},
+        "provenance": {**record["provenance"], "input": read},
+    }
+    write_part(
+        Path("parts/a.parquet"), [Annotated(items[0].paper, record), items[1]], sections=True
+    )
+    app.dispatch("/corpus index parts")
+    with parts.opened(Path("parts"), nanda()) as corpus:
+        first, second = corpus.annotated(corpus.ids())
+    assert first.record["sections"] == record["sections"]
+    assert "sections" not in {**second.record, **first.paper.source}
 
 
 def test_failures_are_shown_and_exported(changed: App) -> None:

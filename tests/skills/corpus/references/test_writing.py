@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import bibtexparser
 import pytest
@@ -15,8 +16,9 @@ import rispy
 from repository import ROOT
 
 from skills.corpus import exporters
+from skills.corpus.identity import identifiers
 from skills.corpus.records import Annotated
-from skills.corpus.references import reference_files
+from skills.corpus.references import bibtex, reference_files
 from skills.corpus.references.csl_json import HEADING, NONE_STATED, separate_names, with_note
 from skills.corpus.table import open_table
 from skills.nanda.framework import nanda
@@ -103,6 +105,15 @@ def test_authors_of_a_table(authors: str) -> None:
     paper = Paper("id", "1", "A title", ABSTRACT, authors=authors)
     [entry] = entries(saved([annotated(paper)], ".bib")).values()
     assert entry["author"] == "Müller, Anna and Li, Bo"
+
+
+def test_braces_in_a_doi_and_an_address_are_kept() -> None:
+    file = io.BytesIO()
+    item = {"DOI": "10.1000/a{b}c", "URL": "https://x.org/{abc}/}d"}
+    bibtex.write([(item, "")], file)
+    [entry] = entries(file.getvalue().decode()).values()
+    assert identifiers.doi(entry["doi"]) == item["DOI"]
+    assert unquote(entry["url"]) == item["URL"]
 
 
 # Writing in the same format keeps everything
