@@ -43,7 +43,7 @@ class Entry(NamedTuple):
         key: the content key of the request for the paper of this row.
         state: the state of the work for this key, "done" or "failed"; None before the work is done.
         first: the index of the first row with this key. Only the first row is annotated.
-        made: True if this run made the annotation.
+        made: True if this run made the annotation, or failed to make it.
     """
 
     place: int
@@ -160,7 +160,7 @@ class Plan:
 
     def set_failed(self, key: str) -> None:
         """Record that the work for a content key has failed."""
-        self._db.execute("UPDATE work SET state = 'failed' WHERE key = ?", [key])
+        self._db.execute("UPDATE work SET state = 'failed', record = '' WHERE key = ?", [key])
 
     def record(self, key: str) -> dict[str, Any]:
         """Return the annotation that this run made for a content key."""
@@ -190,7 +190,7 @@ class Plan:
         return {state: Total(*found) for state, *found in self._db.execute(query)}
 
     def count(self, state: State, *, made: bool = False) -> int:
-        """Return the number of rows with this state; with `made`, only rows done by this run."""
+        """Return the number of rows with this state; with `made`, only rows of this run's work."""
         query = "SELECT count(*) FROM plan WHERE state = ? AND made >= ?"
         return int(self._db.execute(query, [state, made]).fetchone()[0])
 

@@ -106,7 +106,7 @@ def run_job(job: AnnotateJob, path: Path) -> Finished:
     Raises:
         ModelUnavailable: the model became unavailable before any paper was annotated. `Models.run`
             then tries a fallback.
-        ModelError: as for `annotate_source`.
+        ModelError: a fallback would annotate papers that the requested model annotated.
     """
     with job.call.cancel.on_signals(), runs.recorded(job.db, lambda: job.run_id):
         _refuse_to_start_over(job)
@@ -241,7 +241,7 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
             job.rows,
             done=job.plan.count("done"),
             made=job.plan.count("done", made=True),
-            failed_now=tally.failed,
+            failed_now=job.plan.count("failed", made=True) + len(tally.unstored),
             errors=Counter(store.error_type(job.db, entry.key) for entry in failed),
             tokens={"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
             seconds=seconds,
@@ -300,9 +300,10 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return the summary of a job for `--json`.
 
-    rows = done + failed + pending + the filtered rows. "made" and "failed_now" count only the work
-    of this run. "tokens" are the tokens of this run, including the tokens of unusable replies.
-    "seconds" is the duration of the run; the duration of an `AnnotateJob` includes planning.
+    rows = done + failed + pending + the filtered rows. "made" and "failed_now" count only the rows
+    that this run annotated, or failed to annotate. "tokens" are the tokens of this run, including
+    the tokens of unusable replies. "seconds" is the duration of the run; the duration of an
+    `AnnotateJob` includes planning.
 
     Args:
         rows: number of rows of the source that are not filtered.

@@ -411,7 +411,8 @@ class StageContext:
         if entry is not None and stands is not False and self.run_dir.is_current(name, inputs):
             notice(f"{name}: unchanged")
             return Stage(self.run_dir, name, inputs, entry)
-        changed = self.run_dir.changed(name, inputs)
+        lost = ["the result outside of the folder"] * (stands is False and entry is not None)
+        changed = [*self.run_dir.changed(name, inputs), *lost]
         notice(f"{name}: {summary}" + f" again ({', '.join(changed)} changed)" * bool(changed))
         return Stage(self.run_dir, name, inputs)
 

@@ -107,11 +107,15 @@ def labelled_suggestions(
 
 def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of each move that a section states, with section, page and doubts."""
+    stored = record.get("sections")
     shown = {}
-    for move, one in (record.get("sections") or {}).items():
-        unknown = ", ".join(one.get("unsupported", ()))
-        doubt = f"; not in the section: {unknown}" if unknown else ""
-        shown[move] = f"{one['text']} (section {one['section']}, p. {one['page']}{doubt})"
+    for move, one in stored.items() if isinstance(stored, Mapping) else ():
+        if isinstance(one, Mapping) and isinstance(one.get("text"), str):
+            unknown = one.get("unsupported")
+            names = ", ".join(map(str, unknown)) if isinstance(unknown, list) else ""
+            doubt = f"; not in the section: {names}" if names else ""
+            place = f"section {one.get('section', '')}, p. {one.get('page', '')}"
+            shown[move] = f"{one['text']} ({place}{doubt})"
     return shown
 
 

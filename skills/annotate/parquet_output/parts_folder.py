@@ -161,7 +161,7 @@ class PartsFolder:
             probe = f"{root}/_probe-{secrets.token_hex(4)}{TEMPORARY}"
             fs.pipe_file(probe, b"")
             fs.rm_file(probe)
-            is_local = "file" in fs.protocol  # a name or a tuple of names
+            is_local = "file" in ([fs.protocol] if isinstance(fs.protocol, str) else fs.protocol)
             free = shutil.disk_usage(root).free if is_local else LEAST_FREE
         except (OSError, ImportError, ValueError) as exc:
             return f"cannot write into {self.url}: {exc}"

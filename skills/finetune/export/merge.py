@@ -13,7 +13,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.bounded_files import read_json
@@ -185,15 +185,25 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy the text files of a base to `folder`, and add the template for the converters."""
+    """Copy the text files of a base to `folder`, and change two copies for the converters."""
     for path in base.iterdir():
         if path.suffix in COPIED and path.name not in NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)
+    config = json.loads((base / "config.json").read_bytes(), object_hook=_without_quantization)
+    _write_json(folder / "config.json", config)
     template = chat_template(base)
     settings = folder / "tokenizer_config.json"
     if template and settings.is_file():
         # transformers 5 writes the template only to chat_template.jinja, which older converters do
         # not read.
         content = read_json(settings)
-        text = json.dumps({**content, "chat_template": template}, indent=2, ensure_ascii=False)
-        settings.write_text(text + "\n", encoding="utf-8")
+        _write_json(settings, {**content, "chat_template": template})
+
+
+def _without_quantization(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a config without `quantization_config`, since converters reject it."""
+    return {name: value for name, value in config.items() if name != "quantization_config"}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

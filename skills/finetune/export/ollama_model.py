@@ -371,9 +371,13 @@ def rendered(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
     def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)
 
+    def to_json(value: Any, **options: Any) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, **options})
+
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
+    environment.filters["tojson"] = to_json  # Jinja's own is for HTML
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     try:

@@ -98,7 +98,7 @@ class Batch:
     def largest(
         cls, lengths: Sequence[int], completions: Sequence[int], recipe: Recipe, machine: Machine
     ) -> Batch:
-        """Return the largest part of a batch that a process computes, with the longest row."""
+        """Return the largest batch of a process, with the longest row and completion."""
         rows = min(-(-recipe.training.batch // machine.processes), len(lengths))
         return cls(rows, max(lengths, default=0), max(completions, default=0))
 

@@ -166,6 +166,15 @@ def test_a_repeated_abstract_is_generated_once(workspace: Workspace) -> None:
         assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 3
 
 
+def test_the_rows_of_a_repeated_abstract_fail_together(workspace: Workspace) -> None:
+    write_table(workspace.table, paper(1), {**paper(1), "arxiv_id": "2401.99999"})
+    workspace.annotator.faults[1] = lambda: "no JSON"
+    summary = workspace.annotate().result.summary
+    assert (summary["failed"], summary["failed_now"]) == (2, 2)
+    later = workspace.annotate().result.summary
+    assert (later["failed"], later["failed_now"]) == (2, 0)
+
+
 @pytest.mark.parametrize("changed", ["--max-tokens 300", "--framework own.yaml"])
 def test_a_changed_prompt_or_sampling_is_new_work(workspace: Workspace, changed: str) -> None:
     text = (CODE_ROOT / "skills" / "nanda" / "nanda.yaml").read_text(encoding="utf-8")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from skills.nanda.checks import check
 from skills.nanda.confidence import Suggestion, uncertain_moves
 from skills.nanda.framework import nanda
 from skills.nanda.remarks import (
     findings,
     findings_by_kind,
+    from_sections,
     labelled_suggestions,
     suggested,
     suggestions_of,
@@ -52,6 +57,29 @@ def test_only_stated_moves_are_uncertain() -> None:
 def test_a_move_that_a_section_states_needs_no_suggestion() -> None:
     stated = {"scope": {"text": "Bees.", "section": "Limits", "page": 2}}
     assert suggestions_of({"suggestions": {"scope": ONE}, "sections": stated}) == {}
+
+
+@pytest.mark.parametrize(
+    ("sections", "shown"),
+    [
+        ("abc", {}),
+        ({"scope": "Bees."}, {}),
+        ({"scope": {"text": 3}}, {}),
+        ({"scope": {"text": "Bees."}}, {"scope": "Bees. (section , p. )"}),
+        (
+            {"scope": {"text": "Bees.", "section": "Limits", "page": 2, "unsupported": None}},
+            {"scope": "Bees. (section Limits, p. 2)"},
+        ),
+        (
+            {"scope": {"text": "Bees.", "section": "Limits", "page": 2, "unsupported": [3, "n"]}},
+            {"scope": "Bees. (section Limits, p. 2; not in the section: 3, n)"},
+        ),
+    ],
+)
+def test_sections_of_an_imported_row_may_have_any_form(
+    sections: Any, shown: dict[str, str]
+) -> None:
+    assert from_sections({"sections": sections}) == shown
 
 
 def test_a_move_with_the_words_of_several_others_has_one_finding() -> None:

@@ -77,8 +77,9 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         PartsFolder("nothing://parts").create()
 
 
-def test_a_url_of_fsspec() -> None:
-    memory = PartsFolder("memory://parts-of-a-test")
+@pytest.mark.parametrize("protocol", ["memory://", "filecache::memory://"])
+def test_a_url_of_fsspec(protocol: str) -> None:
+    memory = PartsFolder(f"{protocol}parts-of-a-test")
     memory.create()
     with memory.marked("one"):
         assert memory.problem("one") == ""

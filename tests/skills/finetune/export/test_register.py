@@ -144,8 +144,10 @@ def test_a_second_training_replaces_the_first(bench: Bench) -> None:
 
 def test_nothing_is_written_twice_but_again_after_unregister(bench: Bench) -> None:
     assert bench.register()["written"]
+    assert "outside" not in bench.stderr.getvalue()
     bench.unregister()
     assert bench.register()["written"]
+    assert "again (the result outside of the folder changed)" in bench.stderr.getvalue()
     before = file_of(bench.path, NAME).stat().st_mtime_ns
     assert bench.register() == {"current": True}
     assert file_of(bench.path, NAME).stat().st_mtime_ns == before
