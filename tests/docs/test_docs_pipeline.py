@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
 
 
 def row() -> dict[str, object]:
-    [line] = build_dataset(ROOT / "examples" / "gold.csv", None).lines()
+    line, *_ = build_dataset(ROOT / "examples" / "gold.csv", None).lines()
     found: dict[str, object] = json.loads(line)
     return found
 

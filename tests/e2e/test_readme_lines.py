@@ -91,7 +91,7 @@ def test_each_line_of_the_quick_start_works(clone: Path) -> None:
 
 
 @pytest.mark.train
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_line_that_trains_works_and_is_no_default(clone: Path) -> None:
     annotate, *_, dataset, finetune = lines()
     for line in (annotate, dataset):
