@@ -91,11 +91,13 @@ def test_each_line_of_the_quick_start_works(clone: Path) -> None:
 
 
 @pytest.mark.train
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_the_line_that_trains_works_and_is_no_default(clone: Path) -> None:
     annotate, *_, dataset, finetune = lines()
     for line in (annotate, dataset):
         run(clone, line)
+    rows = (clone / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (clone / "train.jsonl").write_text("".join(rows[::6]), encoding="utf-8")  # to save minutes
     assert "/annotate FILE --model ft" in run(clone, finetune).splitlines()[-1]
     annotated = json.loads(run(clone, "/annotate examples/abstract.txt --json"))
     assert annotated["provenance"]["resolved"] == "nanda-annotator"

@@ -48,7 +48,7 @@ HEAVY = (
     "opentelemetry",
 )
 
-MODULES, LINES = 120, 21_650
+MODULES, LINES = 98, 18_000
 """Maximum number of modules that a job loads, and of their lines."""
 READER = """
 version: 1
