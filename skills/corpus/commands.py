@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -277,6 +276,13 @@ def set_aside(call: Call) -> Result:
     return Result(text, aside.model_dump())
 
 
+def zotero(call: Call) -> Result:
+    from skills.corpus.zotero_notes import zotero_pull, zotero_push  # they load httpx
+
+    runs = {"push": zotero_push.push, "undo": zotero_push.undo, "pull": zotero_pull.pull}
+    return runs[call.subcommand.removeprefix("zotero-")](call)
+
+
 _COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "fetch": fetch,
@@ -297,13 +303,10 @@ _COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "split": split,
     "set-aside": set_aside,
     "push": dataset.push,
+    "zotero-push": zotero,
+    "zotero-undo": zotero,
+    "zotero-pull": zotero,
 }
-_ZOTERO = {
-    "zotero-push": "zotero_push:push",
-    "zotero-undo": "zotero_push:undo",
-    "zotero-pull": "zotero_pull:pull",
-}
-"""The functions of the package zotero_notes, which are imported late because they load httpx."""
 _WITHOUT_TEXT = set_of(
     "complete stats export page verify duplicates set-aside zotero-undo zotero-pull"
 )
@@ -318,11 +321,6 @@ def execute(call: Call) -> Result:
     name, text = call.subcommand, call.text.strip()
     if text and name in _WITHOUT_TEXT:
         raise InputError(f"/corpus {name} takes no text, but got {text[:40]!r}")
-    if name in _ZOTERO:
-        run: Callable[[Call], Result] = pkgutil.resolve_name(
-            f"{__package__}.zotero_notes.{_ZOTERO[name]}"
-        )
-        return run(call)
     return _COMMANDS[name](call)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,14 +45,18 @@ def writers(
             cell.
     """
 
+    from skills.corpus.tables import saved_tables, text_tables
+
     def rows() -> Iterator[tuple[str, ...]]:
-        from skills.corpus.tables.saved_tables import table_rows
-
         doubt = any("confidence" in one.record for one in items())
-        return table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+        return saved_tables.table_rows(
+            items(), framework, id_column, doubt=doubt, sections=sections
+        )
 
-    def records() -> Iterator[Mapping[str, Any]]:
-        return (one.record for one in items())
+    def xlsx(file: IO[bytes]) -> None:
+        from skills.corpus.tables.spreadsheets import write_xlsx
+
+        write_xlsx(file, rows(), raw=raw)
 
     def parquet(file: IO[bytes]) -> None:
         from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
@@ -60,34 +64,38 @@ def writers(
         schema = parquet_schema(framework, id_column, sections=sections)
         write_parquet(file, items(), framework, schema)
 
-    def writer(name: str, **given: Any) -> Write:
-        """Return a function that calls the function `name` with a file and the arguments `given`.
+    def markdown(file: IO[bytes]) -> None:
+        from skills.corpus.tables.markdown_lists import write_markdown
 
-        An argument that is a function is called for each file, and replaced by its result.
-        """
+        write_markdown(file, items(), framework, title)
 
-        def write(file: IO[bytes]) -> None:
-            values = {key: one() if callable(one) else one for key, one in given.items()}
-            pkgutil.resolve_name(f"{__package__}.{name}")(file, **values)
+    def html(file: IO[bytes]) -> None:
+        from skills.corpus.html_page import write_html
 
-        return write
+        write_html(
+            file, title=title, items=items(), failures=failures(), framework=framework, about=about
+        )
 
-    of_items: dict[str, Any] = {"items": items, "framework": framework}
-    of_page = {**of_items, "failures": failures, "title": title, "about": about}
-    references, spans = "references.reference_files:write", "tables.span_files:write"
+    def references(suffix: str, file: IO[bytes]) -> None:
+        from skills.corpus.references import reference_files
+
+        reference_files.write(file, suffix, items(), framework, library)
+
+    def spans(suffix: str, file: IO[bytes]) -> None:
+        from skills.corpus.tables import span_files
+
+        span_files.write(file, suffix, items(), framework)
+
     return {
-        ".jsonl": writer("tables.text_tables:write_jsonl", items=items),
-        ".csv": writer("tables.saved_tables:write_csv", rows=rows, raw=raw),
-        ".xlsx": writer("tables.spreadsheets:write_xlsx", rows=rows, raw=raw),
+        ".jsonl": lambda file: text_tables.write_jsonl(file, items()),
+        ".csv": lambda file: saved_tables.write_csv(file, rows(), raw=raw),
+        ".xlsx": xlsx,
         ".parquet": parquet,
-        ".json": writer("tables.saved_tables:write_json_list", values=records),
-        ".md": writer("tables.markdown_lists:write_markdown", **of_items, title=title),
-        ".html": writer("html_page:write_html", **of_page),
-        **{
-            suffix: writer(references, suffix=suffix, **of_items, library=library)
-            for suffix in SAVED_REFERENCES
-        },
-        **{suffix: writer(spans, suffix=suffix, **of_items) for suffix in SAVED_SPANS},
+        ".json": lambda file: saved_tables.write_json_list(file, (one.record for one in items())),
+        ".md": markdown,
+        ".html": html,
+        **{suffix: partial(references, suffix) for suffix in SAVED_REFERENCES},
+        **{suffix: partial(spans, suffix) for suffix in SAVED_SPANS},
     }
 
 

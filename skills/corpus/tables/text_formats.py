@@ -83,9 +83,10 @@ def encoding_of(path: Path) -> str:
         GUESSED,
     )
     for name in filter(None, candidates):
-        with reading(path), path.open(encoding=name) as text, contextlib.suppress(UnicodeError):
-            while text.read(BLOCK):
-                pass
+        with reading(path), contextlib.suppress(LookupError, UnicodeError):
+            with path.open(encoding=name) as text:
+                while text.read(BLOCK):
+                    pass
             return name
     raise InputError(
         "is neither UTF-8 nor Windows-1252 text", where=shown(path), hint="Save the file as UTF-8."

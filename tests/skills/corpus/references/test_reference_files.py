@@ -232,6 +232,7 @@ def test_a_month_is_a_number_or_a_name(write: Write, month: str, published: str)
         ("latin-1", ""),
         ("cp1252", ""),
         ("cp1250", "% Encoding: Cp1250\n\n"),
+        ("utf-8", "% Encoding: Cp9999\n\n"),
     ],
 )
 def test_encodings(write: Write, encoding: str, head: str) -> None:
