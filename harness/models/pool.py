@@ -18,7 +18,7 @@ from harness.models.backend import Availability, Backend, Model
 from harness.models.served import ServedModel, Usage, label
 
 if TYPE_CHECKING:
-    from harness.models.registry import Registry, ServeEntry
+    from harness.models.registry import ModelEntry, Registry, ServeEntry
 
 LARGER = (
     "Get a larger model with Ollama (`/models get qwen2.5:7b`), or add a llama-server or another "
@@ -398,7 +398,8 @@ class Models:
             self.announced.add(line)
             self.notice(line)
 
-    def _served(self, resolution: Resolution, loaded: Loaded) -> ServedModel:
+    def entry_of(self, resolution: Resolution) -> ModelEntry:
+        """Return the entry of the resolved model, with the reply format of the serve entry."""
         from harness.models.registry import ModelEntry
 
         entry = self.registry.models.get(resolution.resolved) or ModelEntry(
@@ -406,4 +407,8 @@ class Models:
         )
         if form := resolution.chosen.serve.form:
             entry = entry.model_copy(update={"form": form})
+        return entry
+
+    def _served(self, resolution: Resolution, loaded: Loaded) -> ServedModel:
+        entry = self.entry_of(resolution)
         return ServedModel(resolution, entry, loaded.model, self.usage, self.cancel, loaded.slots)

@@ -48,6 +48,7 @@ from skills.nanda.confidence import confidence_of
 from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
+from skills.nanda.quotes import QuotesForm
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow
 from skills.reporting.statistics import LEAST_PAPERS
@@ -62,20 +63,20 @@ def evaluate(call: Call, framework: Framework) -> Result:
     if any(target.suffix.lower() == ".png" for target in call.targets):
         require(*report_files.MODULES, extra="plots")
     refuse_sources(call.targets, input=source, corpus=path)
-    names = models_of(call)
+    models = models_of(call)
     options, earlier = call.options, None
     if options.against is not None:
         refuse_sources(call.targets, evaluation=options.against)
-        earlier = inputs.earlier_model(options.against, subject, names[0])
+        earlier = inputs.earlier_model(options.against, subject, next(iter(models)))
     with open_corpus(path) as db:
         with (
             job_lock(locks(path), str(source.resolve())),
-            compared(call, subject, db, path, len(names)) as runner,
+            compared(call, subject, db, path, models) as runner,
         ):
-            models = [runner.run(name) for name in names]
+            annotators = [runner.run(name) for name in models]
         with call.screen.progress("measuring"):
             measures = Measures(db)
-            found = comparison.of_models(subject, models, earlier, measures)
+            found = comparison.of_models(subject, annotators, earlier, measures)
             measures.save()
     for one in found.annotators:
         for metric, figures in one.metrics.items():
@@ -128,8 +129,8 @@ Record = dict[str, Any]
 """A stored annotation, or the fields of an `Answer`."""
 
 
-def models_of(call: Call) -> tuple[str, ...]:
-    """Return the names of the models to compare, from the options or else from the registry.
+def models_of(call: Call) -> dict[str, str]:
+    """Return the reply format of each model to compare, by its name in the options or registry.
 
     Without --models and --model, the models are the first model of the registry that serves
     /annotate, and its fallbacks. Each model is probed, but not loaded.
@@ -148,36 +149,40 @@ def models_of(call: Call) -> tuple[str, ...]:
         )
     else:
         names = tuple(dict.fromkeys(name.strip() for name in named.split(",")))
+    found: dict[str, str] = {}
     for name in names:
         registry.named(name)
-        replace(models, choice=Choice(name)).resolve(TASK, {})
-    return names
+        resolution = replace(models, choice=Choice(name)).resolve(TASK, {})
+        found[name] = models.entry_of(resolution).form
+    return found
 
 
 @contextlib.contextmanager
 def compared(
-    call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
+    call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: Mapping[str, str]
 ) -> Iterator[ModelRunner]:
     """Announce a comparison, and yield a `ModelRunner` while a progress bar is shown.
 
     Args:
         path: the file of the corpus `db`.
-        models: number of models.
+        models: the reply format of each model. A model that quotes has neither a prompt nor a seed,
+            so it annotates no paper again.
     """
     papers, options, wanted = subject.papers, call.options, call.options.consistency
     if wanted is None:
         wanted = REPEATED if len(papers) >= LEAST_PAPERS else 0
     repeated, times = papers[:wanted], len(tuple(variations(subject.framework)))
-    every = [*papers] * (1 + options.unconstrained) + [*repeated] * times
-    count, weight = models * len(every), models * sum(len(paper.abstract) for paper in every)
+    writing = sum(form != QuotesForm.name for form in models.values())
+    every = [*papers] * (1 + options.unconstrained) * len(models) + [*repeated] * times * writing
+    count, weight = len(every), sum(len(paper.abstract) for paper in every)
     again = (
         f", and {len(repeated):,} of them {times} times more (not with --consistency 0)"
-        if repeated
+        if repeated and writing
         else ""
     )
     call.screen.notice(
-        f"{subject.source.name}: {counted(len(papers), 'paper')} for {counted(models, 'model')}"
-        f"{again}: {counted(count, 'annotation')}; "
+        f"{subject.source.name}: {counted(len(papers), 'paper')} for "
+        f"{counted(len(models), 'model')}{again}: {counted(count, 'annotation')}; "
         "annotations of earlier runs are used again"
     )
     pace = ProgressEstimate(count, weight, unit="annotations")
@@ -254,17 +259,18 @@ class ModelRunner:
         """Annotate the first papers again in every variation, and add the moves to `rows`.
 
         Papers without an annotation are left out, since a variation would become their current
-        annotation. If the model is a reader, nothing is annotated again, since a reader has neither
-        a prompt nor a seed.
+        annotation. A model that quotes annotates nothing again (see `compared`).
 
         Args:
             rows: the fields of the `Answer` for each paper; the key "again" is added.
             failed: the number of failures by class of error; the method adds faults of the run.
         """
+        if quotes(model):
+            return
         every = tuple(variations(self.subject.framework))
         answered: list[tuple[Paper, Record]] = []
         for paper, row in list(zip(self.subject.papers, rows, strict=True))[: self.repeated]:
-            if row["moves"] is not None and not quotes(model):
+            if row["moves"] is not None:
                 answered.append((paper, row))
             else:
                 self.pace.rows -= len(every)

@@ -9,6 +9,7 @@ from harness.terminal.rendering import table
 from skills.evaluate.annotators import MODEL_ERRORS
 from skills.evaluate.outputs import OVERALL, Difference, Evaluated, Evaluation, Figures, Reliability
 from skills.evaluate.source_metrics import SURE
+from skills.nanda.quotes import QuotesForm
 from skills.nanda.text import counted, listed
 from skills.reporting.outputs import MORE
 from skills.reporting.statistics import Figure
@@ -237,8 +238,9 @@ def faults_of(found: Evaluation) -> str:
 
 
 def unmeasured(found: Evaluation) -> str:
-    """Return a hint if consistency was not measured; "" if it was measured."""
-    if "seeds" in found.metrics:
+    """Return a hint if the consistency of a model that writes was not measured, or else ""."""
+    writes = any(one.form not in ("", QuotesForm.name) for one in found.annotators)
+    if "seeds" in found.metrics or not writes:
         return ""
     return (
         "Consistency was not measured: --consistency N repeats the first N papers with other seeds "

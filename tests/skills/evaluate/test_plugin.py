@@ -28,6 +28,7 @@ from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import progress
 from harness.runs.frontend import Outcome
+from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, run_skill, temporary_registry
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
@@ -446,7 +447,11 @@ def test_a_reader_is_not_repeated(
     space = Workspace(tmp_path, rows=5)
     model = ReaderBackend(model_files).load(ServeEntry(backend="reader", file="nanda-reader"))
     options = {"models": "fake-model", "consistency": 2}
+    notices: list[str] = []
+    monkeypatch.setattr(Screen, "notice", lambda _, text: notices.append(text))
     result = run_skill(Evaluate(), str(space.table), model=model, form="quotes", options=options)
+    assert "5 papers for 1 model: 5 annotations;" in notices[0]
+    assert "Consistency was not measured" not in result.text
     assert not {"seeds", "prompts"} & result.data["annotators"][0]["metrics"].keys()
     assert len(result.data["annotators"][0]["by_paper"]) == 5
 
