@@ -104,8 +104,8 @@ def run_job(job: AnnotateJob, path: Path) -> Finished:
         path: the corpus.
 
     Raises:
-        ModelUnavailable: the model became unavailable before any paper was annotated. `Models.run`
-            then tries a fallback.
+        ModelUnavailable: the model became unavailable, and neither this run nor an earlier run has
+            annotated a paper. `Models.run` then tries a fallback.
         ModelError: a fallback would annotate papers that the requested model annotated.
     """
     with job.call.cancel.on_signals(), runs.recorded(job.db, lambda: job.run_id):

@@ -277,7 +277,7 @@ def set_aside(call: Call) -> Result:
 
 
 def zotero(call: Call) -> Result:
-    from skills.corpus.zotero_notes import zotero_pull, zotero_push  # they load httpx
+    from skills.corpus.zotero_notes import zotero_pull, zotero_push  # both modules load httpx
 
     runs = {"push": zotero_push.push, "undo": zotero_push.undo, "pull": zotero_pull.pull}
     return runs[call.subcommand.removeprefix("zotero-")](call)

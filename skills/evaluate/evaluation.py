@@ -297,7 +297,7 @@ class ModelRunner:
         self.pace.phase = phase
         self.update()
         finished = run_job(job, self.path)
-        if finished.stopped is not None:  # raised now, since `run_job` stores the summary first
+        if finished.stopped is not None:  # `run_job` has stored the summary
             raise finished.stopped
 
     def _records(

@@ -54,7 +54,7 @@ class GeneratedForm(Form):
     retry: ClassVar[str] = "Write the whole JSON object again, correctly, and nothing else."
 
     def repair(self, request: Request, answer: str, problem: str) -> Request:
-        """Return the request that follows an unusable reply: it quotes the reply and the problem.
+        """Return a request that quotes an unusable reply and states the problem.
 
         The quoted reply is sanitized, since it may repeat special tokens of the abstract.
         """

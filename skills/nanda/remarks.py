@@ -2,11 +2,11 @@
 
 The argument `record` is an annotation in the stored form (`skills.corpus.records.record_of`).
 
-A section of the paper may state a move that the abstract does not state. These moves are stored
+A section of the paper may state a move that the abstract does not state. Such a move is stored
 under "sections": {move: {"section": the heading, "page": the page of the heading, "text": the move,
-"source": the sentence that it comes from, "support": the share of its content words in the section,
-"unsupported": the numbers and names that the section lacks, if any}}. Anchors and checks concern
-only the moves that the abstract states.
+"source": the sentence from which the move comes, "support": the share of the move's content words
+that occur in the section, "unsupported": the move's numbers and names that the section lacks, if
+any}}. Anchors and checks concern only the moves that the abstract states.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def stated_in_paper(record: Mapping[str, Any], framework: Framework) -> dict[str, str]:
-    """Return the text of each move that the abstract or a section states, in their usual order."""
+    """Return the texts of moves that the abstract or a section states, in the framework's order."""
     found = {**from_sections(record), **framework.stated(record)}
     return {name: found[name] for name in framework.names if name in found}
 

@@ -126,7 +126,7 @@ class Participants:
 
     @contextlib.contextmanager
     def overview(self) -> Iterator[Desk]:
-        """Yield a desk without a reviewer, for pages about all reviewers; lock it in the block."""
+        """Yield a desk without a reviewer, locked in the block, for pages about all reviewers."""
         papers = self.papers()
         with self._lock:
             if self._overview is None or self._overview.desk.papers is not papers:

@@ -66,7 +66,7 @@ GROUP_PARTS = 1_000
 FETCHED = 512
 """Number of rows whose texts are in memory at a time."""
 FACTS = 10_000
-"""Number of rows whose facts are in memory at a time; they are a row group in a file of facts."""
+"""Number of rows whose facts are in memory at a time, and in a row group of a file of facts."""
 
 Tick = Callable[[str], None]
 

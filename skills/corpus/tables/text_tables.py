@@ -2,9 +2,9 @@
 
 The columns of a CSV file may be separated by semicolons or tabs, as some spreadsheets write them.
 
-A reader removes one apostrophe from a cell that begins with apostrophes followed by a character
-that a spreadsheet program executes, so that saving (see saved_tables.py) and reading do not change
-a text. The reader of spreadsheets always removes the apostrophe. The reader of .csv files removes
+A reader removes one apostrophe from a cell that begins with apostrophes followed by "=", "+", "-",
+"@", a tab or a carriage return, so that saving (see saved_tables.py) and reading do not change a
+text. The reader of spreadsheets always removes the apostrophe. The reader of .csv files removes
 it only if the file has the columns of a saved table, which are an id column, "title" and
 "abstract". In a table that was saved with `--raw`, a text that begins with "'=" loses its
 apostrophe when it is read.
@@ -45,7 +45,7 @@ HEADER_ROWS = 100
 """Number of JSON rows whose keys form the header, since a row may omit a key without a value."""
 _HINT = "Write one JSON object per line."
 EXECUTED = re.compile(r"'*[=+\-@\t\r]")
-"""Matches the beginning of a cell that a spreadsheet program executes."""
+"""Matches apostrophes, if any, and a character that makes a spreadsheet program execute a cell."""
 
 
 class CsvReader(Reader):

@@ -161,7 +161,7 @@ class ReviewLog:
     Attributes:
         journal: the file to which the processes of all reviewers append decisions, one at a time.
         lock: the lock of the journal.
-        wrote: called with the SHA-256 of a new table before it replaces the old table.
+        wrote: called with the SHA-256 of a new table, before this table replaces the old table.
         own: the keys of the papers whose rows were not written by a review.
         restored: number of accepted rows that were missing from the table.
         taken: (reviewer, name of the highlight) for each Zotero highlight that a reviewer's edit
@@ -421,7 +421,7 @@ def open_log(
         target: the gold table.
         id_column: the name of the id column of a new table.
         locks: the folder for the lock of the journal.
-        wrote: called with the SHA-256 of a new table before it replaces the old table.
+        wrote: called with the SHA-256 of a new table, before this table replaces the old table.
 
     Raises:
         UsageError, InputError: the target is not a gold table, or its journal is damaged.

@@ -179,7 +179,7 @@ def selected(abstract: str, given: str) -> Spans:
             if len(numbers) > MOST_SENTENCES:
                 raise UsageError(f"a move comes from {MOST_SENTENCES} sentences at most")
             return anchor_of(abstract, numbers, "reviewer")["spans"]
-        if not places:  # numbers that are no sentence numbers may be words of the abstract
+        if not places:  # numbers that are not sentence numbers may be words of the abstract
             raise UsageError(f"the abstract has sentences 1 to {count}", hint=_HINT)
     if not places:
         raise UsageError("these words are not in the abstract", hint=_HINT)

@@ -454,7 +454,7 @@ class Queue:
         gold: the gold table.
         corpus: the corpus database, which contains the leases.
         locks: the folder for the lock of the journal.
-        wrote: called with the SHA-256 of a new gold table before it replaces the old table.
+        wrote: called with the SHA-256 of a new gold table, before this table replaces the old one.
         double: the new share of papers on which two reviewers decide; None keeps the stored share.
         framework_option: the value of `--framework`; None for the built-in framework.
     """

@@ -69,7 +69,8 @@ class Dataset:
         rows: one row for each paper. Gold rows come first, then curated rows, then agent rows; the
             rows of a source are in the order of the files.
         left_out: a record of every other row of the tables.
-        choices, held_out: the choices and the held-out papers from which the data set was built.
+        choices: the choices for building the data set.
+        held_out: the papers that --dev and --test name; `rows` has no row of these papers.
         inputs: the role, the path as given, and the SHA-256 of each input file.
     """
 

@@ -377,7 +377,7 @@ def rendered(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
-    environment.filters["tojson"] = to_json  # Jinja's own is for HTML
+    environment.filters["tojson"] = to_json  # Jinja's own filter escapes HTML
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     try:
