@@ -22,10 +22,11 @@ scores of a larger network; from papers without scores, it only learns the label
 READER, the training of this reader is continued on the scores; without --scores, only
 `encoder.Fitted` is fitted again. The training of READER and of the larger network must have left
 out the same papers (--without). With --limits LABELS, limitation and implication are also learned
-from these labels; in the other moves, their papers imitate READER, so that it does not forget them
-(Li and Hoiem 2016). With --mean READER SHARE, the weights of the result are the mean of
-the trained weights and of the weights of READER, which have this share (Wortsman et al. 2022).
-Needs the extra `finetune`; an epoch of 4,000 papers takes 12 minutes on two cores.
+from these labels; for the other moves of these papers, the scores of READER are imitated, so that
+these moves are not forgotten (Li and Hoiem 2016). With --mean READER SHARE, the weights of the
+result are the mean of the trained weights and of the weights of READER, which have this share
+(Wortsman et al. 2022). Needs the extra `finetune`; an epoch of 4,000 papers takes 12 minutes on two
+cores.
 """
 
 from __future__ import annotations
@@ -267,7 +268,7 @@ def imitation_loss(
 def tokens_loss(
     found: Output, example: Example, teacher: Sequence[torch.Tensor], moves: Sequence[int]
 ) -> torch.Tensor:
-    """Return the divergence of first and last tokens, in the teacher's best sentence of each move.
+    """Return the imitation loss of first and last tokens in the teacher's best sentences.
 
     Args:
         found: the output for a batch of one abstract.

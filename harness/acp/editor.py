@@ -215,7 +215,7 @@ class Editor:
     ) -> None:
         """Send the state of a call.
 
-        The content is the changes of files; if there are none, the notices and the result or
+        The content is the changes of files, or, without changes, the notices and the result or
         progress.
         """
         lines = filter(None, (*call.lines[-LINES:], result or call.progress))

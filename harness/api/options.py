@@ -264,7 +264,7 @@ def case_names(skill: Skill, cases: Iterable[str]) -> str:
 
 
 def cases_of(skill: Skill, field: str) -> list[str]:
-    """Return the variants of a skill that have an option; [] if the option applies to all cases."""
+    """Return the variants that have an option; [] if the option applies to all variants."""
     return [case for case, model in skill.variants.items() if field in model.model_fields]
 
 

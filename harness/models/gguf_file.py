@@ -10,9 +10,9 @@ Q8_0, which has faster kernels on a CPU than smaller types, and is so precise th
 change. The merge needs neither torch nor the finetune extra.
 
 `gguf.GGUFReader` takes seconds to read a file, since it creates a NumPy array for every token and
-every merge rule of the vocabulary. It returns incomplete values at the end of a truncated file. It
+every merge rule of the vocabulary. It returns incomplete values at the end of a truncated file, and
 has no limits, so that a sparse file may fill the memory. Therefore files are read with
-`CheckedReader`. Import this module only where a file is read, since it imports NumPy.
+`CheckedReader`. Import this module only where a file is read, since this module imports NumPy.
 """
 
 from __future__ import annotations

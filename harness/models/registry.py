@@ -425,7 +425,7 @@ def _read(path: Path) -> Registry:
 def _missing_references(registry: Registry) -> Iterator[tuple[str, str, Sequence[str | int]]]:
     """Yield each reference of a model to a missing fallback or a missing file.
 
-    A reference is a tuple of the id of the model, a message, and the YAML keys that lead from the
+    Each item is a tuple of the id of the model, a message, and the YAML keys that lead from the
     entry of the model to the reference.
     """
     for model_id, model in registry.models.items():

@@ -1,7 +1,7 @@
 """Find and import skills and backends, and load them into a catalogue.
 
-Three sources are searched in the order below. The first plugin that registers a name keeps it. A
-later folder with the same name is recorded as shadowed, not as a failure.
+Three sources are searched in the order below. The first plugin that registers a name keeps
+the name. A later folder with the same name is recorded as shadowed, not as a failure.
 
     built in      the harness's own commands and backends, and the shipped plugins in skills/
     entry points  of the group "harness.skills", by name
@@ -132,8 +132,8 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, "")
         files: list[ChoicesFile] = [self.disabled]
         lock = self._settings.skills_lock
-        # If the files are missing, `trust` need not be imported.
-        if not _are_missing(lock, lock.with_name("installed.json")):  # `InstalledSkills.earlier`
+        # `trust` is imported only if a file exists; installed.json is `InstalledSkills.earlier`.
+        if not _are_missing(lock, lock.with_name("installed.json")):
             files.append(self._installed)
         if not _are_missing(self._settings.trust_file):
             files.append(self._trust)
@@ -332,7 +332,7 @@ class Discovery:
 
 
 def _are_missing(*paths: Path) -> bool:
-    """Return True if no path exists; False if this cannot be found out."""
+    """Return True if none of the paths exists, and False if a path cannot be checked."""
     for path in paths:
         try:
             path.stat()

@@ -1,7 +1,7 @@
 """The folders and files of a project that the user trusts, and private copies of their content.
 
 Trust applies to the content of a folder, not to its name, so that a changed file requires trust
-again. Installed skills also require trust; `InstalledSkills` records them.
+again. Installed skills also require trust; `InstalledSkills` records these skills.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ class RunLog:
         job: str,
         run: Run,
     ) -> None:
-        """Open the row of `run`."""
+        """Add the row of `run` to the log, and set `run.log` and `run.id`."""
         run.log = self
         given = json.dumps(options, default=str)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -190,7 +190,7 @@ def storable(text: str) -> str:
 
 
 def row_id(text: str) -> int | None:
-    """Return the number of a row, or None for a text other than 1 to 18 digits."""
+    """Return the number of a row; None if the text does not consist of 1 to 18 digits."""
     return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 

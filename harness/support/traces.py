@@ -69,7 +69,7 @@ _tracing = _Tracing(_is_wanted(os.environ))
 
 
 class Unrecorded:
-    """A span while traces are off; the methods do nothing, and a `RecordedSpan` records."""
+    """A span if traces are off. Its methods do nothing; the methods of `RecordedSpan` record."""
 
     def set(self, **attributes: Any) -> None:
         """Set attributes; `__` in a name stands for a dot, and None and "" are left out."""

@@ -4,7 +4,7 @@ Replacing `sys.stdout` while the code of a plugin runs is not enough: threads of
 print later, its child processes write to descriptor 1, and its code may close stdout. Therefore
 results are written to a separate descriptor, and descriptor 1 refers to the same stream as stderr.
 
-`shown_on` replaces control characters in the data, and `wrapped` wraps lines for a terminal.
+`shown_on` replaces the control characters of a text, and `wrapped` wraps lines for a terminal.
 """
 
 from __future__ import annotations

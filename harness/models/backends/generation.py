@@ -214,8 +214,8 @@ class GenerationState:
         """Redact secrets in a piece of text, append it, and pass it to `on_text`.
 
         Args:
-            end: False to hold back a high surrogate, or the possible beginning of a secret, at the
-                end of the text until the next piece.
+            end: True for the last piece. Otherwise, a high surrogate or a possible beginning of a
+                secret at the end of the text is held back until the next piece.
         """
         text = self._decoder.decode(text.encode(ENCODING, "surrogatepass"), final=end)
         text = without_secrets(self._held + text)

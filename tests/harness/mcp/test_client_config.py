@@ -43,7 +43,7 @@ def test_no_file_is_no_server(settings: Settings) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(settings: Settings) -> None:
-    folder = settings.config_dir / ("x" * 300)  # as root, the tests may read every other folder
+    folder = settings.config_dir / ("x" * 300)  # even root cannot read this folder
     [problem] = read(replace(settings, config_dir=folder)).problems
     assert str(problem) == f"{folder / 'mcp.json'}: cannot be read: File name too long"
 

@@ -276,7 +276,7 @@ def test_a_download_is_verified_and_an_interrupted_one_continues(
 def test_a_download_without_the_hub_makes_a_model_unavailable(
     model: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another model may serve then."""
+    """With this error, the fallback serves."""
     from huggingface_hub import constants
 
     entry = hubs.find("hf:me/model").entry

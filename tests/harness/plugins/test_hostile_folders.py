@@ -287,7 +287,7 @@ def test_choices_that_are_no_file_block_nothing(tmp_path, name, kind):
 
 
 def test_a_config_folder_that_cannot_be_read_blocks_nothing(tmp_path):
-    folder = tmp_path / ("x" * 300)  # as root, the tests may read every other folder
+    folder = tmp_path / ("x" * 300)  # even root cannot read this folder
     settings = dataclasses.replace(fake_settings(tmp_path), config_dir=folder)
     app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     names = ["trusted.json", "disabled.json", "skills.lock"]
