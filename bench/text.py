@@ -36,7 +36,7 @@ from harness.models.backends.generation import PrefillStripper, well_formed_json
 from harness.plugins.catalogue import Found
 from harness.runs.invocation import parse, split_command, trusts
 from harness.support import text_input
-from harness.terminal import console
+from harness.terminal import streams
 from skills.annotate import abstract_text, papers, survey_page, topic
 from skills.annotate.plugin import Annotate
 from skills.corpus import views
@@ -240,7 +240,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "intent._request": intent._request,
     "suggestions.did_you_mean": lambda t: errors.did_you_mean(t, ["annotate", "curate"]),
     "tool_result.shortened": shortened,
-    "console.CONTROLS": lambda t: t.translate(console.CONTROLS),
+    "streams.CONTROLS": lambda t: t.translate(streams.CONTROLS),
     "front_matter.parse": lambda t: skill_md.parse_front_matter(t, Path(), lenient=True),
 }
 

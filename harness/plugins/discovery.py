@@ -130,13 +130,14 @@ class Discovery:
                 self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
-        files: list[ChoicesFile] = [self.disabled]
+        files: list[ChoicesFile] = []
         lock = self._settings.skills_lock
         # `trust` is imported only if a file exists; installed.json is `InstalledSkills.earlier`.
-        if not _are_missing(lock, lock.with_name("installed.json")):
-            files.append(self._installed)
         if not _are_missing(self._settings.trust_file):
             files.append(self._trust)
+        files.append(self.disabled)
+        if not _are_missing(lock, lock.with_name("installed.json")):
+            files.append(self._installed)
         self.catalogue.remarks += filter(None, (file.damage() for file in files))
         return self.catalogue
 

@@ -12,6 +12,7 @@ from harness.errors import Interrupted, UsageError
 from harness.runs import targets
 from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS
 from skills.corpus.records import Annotated, Failure
+from skills.corpus.tables.text_tables import write_jsonl
 from skills.nanda.framework import Framework
 
 DATASET = ".dataset"
@@ -45,13 +46,21 @@ def writers(
             cell.
     """
 
-    from skills.corpus.tables import saved_tables, text_tables
-
     def rows() -> Iterator[tuple[str, ...]]:
+        from skills.corpus.tables.saved_tables import table_rows
+
         doubt = any("confidence" in one.record for one in items())
-        return saved_tables.table_rows(
-            items(), framework, id_column, doubt=doubt, sections=sections
-        )
+        return table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+
+    def csv(file: IO[bytes]) -> None:
+        from skills.corpus.tables.saved_tables import write_csv
+
+        write_csv(file, rows(), raw=raw)
+
+    def json(file: IO[bytes]) -> None:
+        from skills.corpus.tables.saved_tables import write_json_list
+
+        write_json_list(file, (one.record for one in items()))
 
     def xlsx(file: IO[bytes]) -> None:
         from skills.corpus.tables.spreadsheets import write_xlsx
@@ -87,11 +96,11 @@ def writers(
         span_files.write(file, suffix, items(), framework)
 
     return {
-        ".jsonl": lambda file: text_tables.write_jsonl(file, items()),
-        ".csv": lambda file: saved_tables.write_csv(file, rows(), raw=raw),
+        ".jsonl": lambda file: write_jsonl(file, items()),
+        ".csv": csv,
         ".xlsx": xlsx,
         ".parquet": parquet,
-        ".json": lambda file: saved_tables.write_json_list(file, (one.record for one in items())),
+        ".json": json,
         ".md": markdown,
         ".html": html,
         **{suffix: partial(references, suffix) for suffix in SAVED_REFERENCES},

@@ -17,7 +17,8 @@ from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
-from skills.corpus.records import key_of, verify
+from skills.corpus.db.damage import verify
+from skills.corpus.records import key_of
 from skills.nanda.framework import nanda
 from skills.reader.backend import ReaderBackend
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from pseudo_terminal import pseudo_terminal
 
-from harness.terminal import stdout_guard
+from harness.terminal import streams
 
 
 def test_a_client_is_served_although_stderr_cannot_be_written(
@@ -19,4 +19,4 @@ def test_a_client_is_served_although_stderr_cannot_be_written(
     with pseudo_terminal(80) as terminal:
         monkeypatch.setattr(sys, "stdin", terminal.stream)
         monkeypatch.setattr(sys, "stderr", closed)
-        assert stdout_guard.for_client("a client", "docs/mcp.md") is stdout_guard.results()
+        assert streams.for_client("a client", "docs/mcp.md") is streams.results()
