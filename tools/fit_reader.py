@@ -228,9 +228,9 @@ def imitating(
             label = moves_loss(own, [one])
             if id(one) in kept:
                 moves = [move for move in every if move not in one.stated]
-                *teacher, token = scores[id(one)]
-                tokens = tokens_loss(own, one, (*teacher, token), moves)
-                losses.append(label + imitation_loss(own, teacher, moves) + TOKENS * tokens)
+                teacher = scores[id(one)]
+                tokens = tokens_loss(own, one, teacher, moves)
+                losses.append(label + imitation_loss(own, teacher[:3], moves) + TOKENS * tokens)
             elif id(one) in scores:
                 imitation = imitation_loss(own, scores[id(one)], every)
                 losses.append(IMITATED * imitation + (1 - IMITATED) * label)
