@@ -39,7 +39,8 @@ from skills.finetune.reader import TRAINING  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 from skills.reader import onnx_file  # noqa: E402
 from skills.reader.encoder import Fitted  # noqa: E402
-from skills.reader.fitting import Example, right_decisions  # noqa: E402
+from skills.reader.examples import Example  # noqa: E402
+from skills.reader.fitting import right_decisions  # noqa: E402
 from skills.reader.network import Network  # noqa: E402
 from skills.reader.training import Settings, scores_of, train  # noqa: E402
 from tools.fit_reader import of_labels  # noqa: E402

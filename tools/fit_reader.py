@@ -56,7 +56,8 @@ from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.reader import onnx_file
 from skills.reader.encoder import text_of
-from skills.reader.fitting import Example, example_of, fit
+from skills.reader.examples import Example, example_of
+from skills.reader.fitting import fit
 from skills.reader.network import ROLES, Network, Output
 from skills.reader.training import PARTS, TOKENS, Settings, moves_loss, scores_of, train
 from tools.gold import rows_of

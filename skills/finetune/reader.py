@@ -36,7 +36,8 @@ from skills.nanda.framework import Framework, selected_framework, sha256_of, tas
 from skills.nanda.text import counted, flatten
 from skills.reader import encoder, fitting
 from skills.reader.encoder import Fitted, Scores
-from skills.reader.fitting import FOLDS, Example, Gain, by_place, gain_of, store, stored
+from skills.reader.examples import Example, example_of
+from skills.reader.fitting import FOLDS, Gain, by_place, gain_of, store, stored
 
 if TYPE_CHECKING:
     from skills.reader.network import Network
@@ -218,9 +219,7 @@ class _Training:
         self.settings = training.Settings(**{**TRAINING, **fresh, **chosen})
         tokenizer, names = Tokenizer.from_str(start.tokenizer), framework.names
         examples = (
-            fitting.example_of(
-                tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors
-            )
+            example_of(tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors)
             for one in gold.papers
         )
         # An example has no labels if all its moves are in sentences beyond `encoder.MOST` tokens.

@@ -1,31 +1,27 @@
-"""Make examples, fit figures to the predictions for them, and compute the gain in accuracy.
+"""Fit figures to the predictions for examples, and compute the gain in accuracy.
 
-An example is an annotated abstract with the sentences and tokens that state its moves. The
-predictions come from a cross-validation.
+The predictions come from a cross-validation.
 """
 
 from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.runs import targets
-from skills.nanda.anchors import Anchor
-from skills.nanda.passages import Sentence, numbered
-from skills.nanda.text import visible_places
 from skills.reader.choice import MOST, assigned, further, log_shares, stated_shares
-from skills.reader.encoder import Fitted, Scores, Text, text_of
+from skills.reader.encoder import Fitted, Scores
+from skills.reader.examples import Example
 from skills.reporting.statistics import bootstrap_weights, kappa_of, rounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
 
 REPEATED = 0.5
 """Reduction of the log probability of a sentence for a second move.
@@ -55,87 +51,6 @@ ENDS = 3
 """`by_place` considers the first `ENDS` and the last `ENDS` sentences of an abstract as places."""
 KEPT = ("sentence", "part", "unstated")
 """The fields of `Scores` that are stored. The gain does not depend on the scores of tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """An abstract with its labels.
-
-    Attributes:
-        stated: the indices of the sentences that state a move, by the index of the move; () for a
-            move that is not stated. Moves without a label are left out.
-        passages: for a move, (sentence, first token, last token) of each passage. Moves whose exact
-            passages are unknown are left out.
-        roles: the index in `network.ROLES` of the role of each sentence.
-    """
-
-    text: Text
-    stated: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    passages: Mapping[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
-    roles: tuple[int, ...] = ()
-
-
-def example_of(
-    tokenizer: Tokenizer,
-    moves: Sequence[str],
-    title: str,
-    abstract: str,
-    anchors: Mapping[str, Anchor | None],
-) -> Example:
-    """Return the example of an annotated abstract.
-
-    Args:
-        anchors: the anchor of each move; None for a move that is not stated. A "lexical" anchor
-            labels only sentences; other anchors also label passages. An anchor without spans gives
-            no label.
-    """
-    sentences = numbered(abstract)
-    text = text_of(tokenizer, title, [one.text for one in sentences])
-    stated: dict[int, tuple[int, ...]] = {}
-    passages: dict[int, tuple[tuple[int, int, int], ...]] = {}
-    for number, move in enumerate(moves):
-        if move not in anchors:
-            continue
-        anchor = anchors[move]
-        if anchor is None:
-            stated[number] = ()
-            continue
-        known = tuple(
-            one for span in anchor["spans"] for one in _placed(text, sentences, abstract, *span)
-        )
-        if not known:
-            continue
-        stated[number] = tuple(dict.fromkeys(place for place, _, _ in known))
-        if anchor["by"] != "lexical":
-            passages[number] = known
-    return Example(text, stated, passages)
-
-
-def _placed(
-    text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
-) -> Iterator[tuple[int, int, int]]:
-    """Yield the indices (sentence, first token, last token) for each sentence that overlaps a span.
-
-    The span may contain only a part of a sentence. The tokens of a heading at the beginning of a
-    sentence are left out, and so are sentences that `text` does not contain.
-
-    Args:
-        start, end: the span in the abstract.
-    """
-    for place, own in enumerate(sentences[: len(text.sentences)]):
-        common = abstract[max(start, own.start) : min(end, own.end)]
-        if not any(map(str.isalnum, common)):
-            continue
-        # `own.text` differs from the abstract only in blanks and invisible characters.
-        visible = visible_places(own.text)
-        first = len(visible_places(abstract[own.start : max(start, own.start)]))
-        last = len(visible_places(abstract[own.start : min(end, own.end)])) - 1
-        if not 0 <= first <= last < len(visible):
-            continue
-        headed = own.words[own.heading - 1][1] if own.heading else 0
-        begin, after = max(visible[first], headed), visible[last] + 1
-        (token,), (last_token,) = text.tokens(place, [begin], [after])
-        yield place, token, last_token
 
 
 Read = Sequence[tuple[Example, Scores]]

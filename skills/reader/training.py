@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from skills.reader.encoder import Scores
-from skills.reader.fitting import Example
+from skills.reader.examples import Example
 from skills.reader.network import Batch, Network, Output
 
 PARTS, TOKENS, ROLES = 0.5, 0.25, 0.3

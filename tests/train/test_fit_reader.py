@@ -13,7 +13,7 @@ from skills.nanda.framework import nanda
 from skills.reader import encoder
 from skills.reader.choice import stated_shares
 from skills.reader.encoder import Scores
-from skills.reader.fitting import Example, example_of
+from skills.reader.examples import Example, example_of
 
 pytest.importorskip("torch", reason="needs the finetune extra")
 import torch

@@ -1,4 +1,4 @@
-"""Labelled examples, and the thresholds and the confidence that are fitted on held-out papers."""
+"""The thresholds and the confidence that are fitted on held-out papers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 
-from skills.nanda.anchors import Anchor, By
 from skills.reader.choice import calibrated, further
 from skills.reader.encoder import Scores, Text
-from skills.reader.fitting import Example, example_of, fit
+from skills.reader.examples import Example
+from skills.reader.fitting import fit
 
 MOVES = ("method",)
 TEXT = Text((1, 7, 2, 7, 2, 7, 2), ((1, 2), (3, 4), (5, 6)), (((0, 1),),) * 3)
 """A text of three sentences with one token each."""
-ABSTRACT = "RESULTS: Bees dance.  We show\nthat plans calm them."
-NAMES = "[UNK] [CLS] [SEP] RESULTS : Bees dance . We show that plans calm them"
-WORDS = NAMES.split(" ")
 
 
 def paper(labelled: Sequence[int], further: float, best: float = 9.0) -> tuple[Example, Scores]:
@@ -80,48 +74,3 @@ def test_the_confidence_is_that_a_quoted_sentence_is_right() -> None:
     fitted = fit(papers, MOVES)
     assert fitted.part["method"] <= 0.7
     assert calibrated(2 / 3, *fitted.confidence) > 0.9
-
-
-@pytest.fixture
-def tokenizer() -> Tokenizer:
-    found = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, "[UNK]"))
-    found.pre_tokenizer = Whitespace()
-    return found
-
-
-def anchor(text: str, by: By = "reviewer") -> Anchor:
-    start = ABSTRACT.index(text)
-    return {"sentences": [], "spans": [[start, start + len(text)]], "by": by}
-
-
-def test_a_label_has_its_sentence_and_its_words(tokenizer: Tokenizer) -> None:
-    found = example_of(tokenizer, ["claim"], "", ABSTRACT, {"claim": anchor("plans calm")})
-    [(place, first, last)] = found.passages[0]
-    assert (place, found.stated[0]) == (1, (1,))
-    assert [WORDS[one] for one in found.text.ids[first : last + 1]] == ["plans", "calm"]
-
-
-def test_a_heading_is_not_part_of_a_label(tokenizer: Tokenizer) -> None:
-    whole = anchor("RESULTS: Bees dance.")
-    [(_, first, _)] = example_of(tokenizer, ["claim"], "", ABSTRACT, {"claim": whole}).passages[0]
-    example = example_of(tokenizer, ["claim"], "", ABSTRACT, {"claim": whole})
-    assert WORDS[example.text.ids[first]] == "Bees"
-
-
-def test_common_words_give_sentences_only(tokenizer: Tokenizer) -> None:
-    given = {"claim": anchor("We show", "lexical"), "scope": None}
-    found = example_of(tokenizer, ["claim", "scope", "method"], "", ABSTRACT, given)
-    assert found.stated == {0: (1,), 1: ()}, "a move without a label is absent"
-    assert found.passages == {}
-
-
-def test_a_passage_of_two_sentences_labels_both(tokenizer: Tokenizer) -> None:
-    given = {"claim": anchor("dance.  We show\nthat")}
-    found = example_of(tokenizer, ["claim"], "", ABSTRACT, given)
-    assert found.stated[0] == (0, 1)
-    words = [
-        WORDS[one]
-        for _, first, last in found.passages[0]
-        for one in found.text.ids[first : last + 1]
-    ]
-    assert " ".join(words) == "dance . We show that"
