@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools.count_code import code_lines  # noqa: E402
 
-MODULES, MEDIAN, LINES = 378, 110, 53_589
+MODULES, MEDIAN, LINES = 378, 110, 53_599
 """Maximum number of modules, minimum median of their code lines, and maximum total code lines."""
 DEPTH = 3
 """Maximum number of folders above a module, as in skills/corpus/tables/columns.py."""

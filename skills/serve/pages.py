@@ -92,7 +92,7 @@ def page(
 def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
     """Return an endpoint that caches the pages of another endpoint until the corpus changes.
 
-    A page must depend only on the corpus and on the URL.
+    A page must depend only on the corpus, on the URL, and on the files given to `with_files`.
 
     Args:
         endpoint: the endpoint that renders a page, called with `state`, `arguments` and the
@@ -103,7 +103,7 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
     async def answer(request: Request) -> Response:
         key = request.url.path, request.url.query, stamp(state.database)
         made = pages.get(key)
-        if made is None or (made.done() and made.exception()):
+        if made is None or (made.done() and (made.exception() or _is_outdated(made.result()))):
             made = asyncio.ensure_future(run_in_threadpool(endpoint, state, *arguments, request))
             pages[key] = made
         pages.move_to_end(key)
@@ -113,6 +113,22 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
         return Response(found.body, found.status_code, media_type=found.media_type)
 
     return answer
+
+
+def with_files(response: Response, files: Mapping[Path, Any]) -> Response:
+    """Return the same response, which `kept` then caches only until one of the files changes.
+
+    Args:
+        files: the stamp of each file before the response was rendered (see `listing.stamp`).
+    """
+    response.files = files  # type: ignore[attr-defined]
+    return response
+
+
+def _is_outdated(response: Response) -> bool:
+    """Return True if a file that was given to `with_files` for a response has changed."""
+    files = getattr(response, "files", {})
+    return any(stamp(path) != known for path, known in files.items())
 
 
 def key_of(path: Path) -> str:

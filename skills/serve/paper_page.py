@@ -26,14 +26,15 @@ from skills.corpus.db.reads import (
     rows_with_annotations,
 )
 from skills.corpus.db.rows import members, stored_record
+from skills.corpus.exports.highlights import pdf_of
 from skills.corpus.html_page import facts, paper_view
-from skills.corpus.listing import complete_soon
+from skills.corpus.listing import complete_soon, stamp
 from skills.corpus.records import Annotated
 from skills.corpus.table import paper_key
 from skills.nanda.framework import Framework
 from skills.nanda.marked_sentences import marked
 from skills.reporting.annotation_view import Piece, word_diff
-from skills.serve.pages import State, message, page
+from skills.serve.pages import State, kept, message, page, with_files
 from skills.serve.papers_page import PATH, filtered
 
 MOST = 2**63 - 1
@@ -77,7 +78,7 @@ def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> lis
 
 def routes(state: State) -> list[Route]:
     return [
-        Route(PATH + "/{number:int}", partial(_paper, state)),
+        Route(PATH + "/{number:int}", kept(state, _paper)),
         Route(PATH + "/{number:int}/pages/{page:int}.png", partial(_image, state)),
         Route(PATH + "/{number:int}/similar", partial(_similar, state)),
     ]
@@ -100,7 +101,9 @@ def _paper(state: State, request: Request) -> Response:
     shown = _chosen(made, query.get("version")) or next(iter(made), None)
     against = _chosen(made, query.get("against"))
     item = Annotated(found.paper, dict(shown.record)) if shown else None
-    return page(
+    path = pdf_of(item) if item else None
+    files = {path: stamp(path)} if path else {}
+    made_page = page(
         request,
         "browse/paper.html",
         title=found.paper.title or f"Paper {found.paper.id}",
@@ -121,6 +124,7 @@ def _paper(state: State, request: Request) -> Response:
         others=[(row, f"{PATH}/{row}") for row in rows if row != number],
         **_sheet(state, request, item),
     )
+    return with_files(made_page, files)
 
 
 def _sheet(state: State, request: Request, item: Annotated | None) -> dict[str, Any]:
