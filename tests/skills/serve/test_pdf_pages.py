@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pdf_corpus
@@ -13,8 +14,9 @@ from page_elements import Elements
 from pdf_papers import PdfPaper, scan
 from repository import ROOT
 from served_app import Served, served
+from starlette.responses import Response
 
-from skills.serve import pdf_pages
+from skills.serve import paper_page, pdf_pages
 from skills.serve.guard import POLICY
 
 IMAGE = "/papers/1/pages/1.png"
@@ -186,9 +188,21 @@ def test_a_file_that_cannot_be_shown_is_stated(
     assert status == (200 if change in (other, scanned) else 404)
 
 
-def test_a_changed_file_is_shown_again(changing: Served, pdf: Path) -> None:
+def test_a_page_is_rendered_again_only_if_the_file_has_changed(
+    changing: Served, pdf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[Any] = []
+    whole = paper_page.page
+
+    def page(*given: Any, **context: Any) -> Response:
+        rendered.append(given)
+        return whole(*given, **context)
+
+    monkeypatch.setattr(paper_page, "page", page)
     with changing.client() as client:
         before = client.get(IMAGE).content
+        assert len({client.get("/papers/1").text for _ in range(3)}) == 1
+        assert len(rendered) == 1
         PdfPaper(title="Another title of the paper", columns=1).write(pdf)
         assert "page 1 of 1" in client.get("/papers/1").text
         assert client.get(IMAGE).content != before
