@@ -178,8 +178,8 @@ class Availability:
     Attributes:
         reason: why the entry cannot serve, or a remark, such as "98 MB to download".
         absent: True if the entry has neither an address nor a digest, and the default server does
-            not run or does not have the model. For example, Ollama is not installed. `reason` is
-            then recorded with the model that serves instead, but not announced.
+            not run or does not have the model. For example, Ollama is not installed. If another
+            entry of the same model serves, `reason` is recorded, but not announced.
     """
 
     available: bool

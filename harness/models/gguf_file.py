@@ -325,9 +325,10 @@ def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> Non
 
 
 def _written_type(tensor: Any) -> Any:
-    """Return the type in which a tensor is written: Q8_0 for a matrix, or else its present type.
+    """Return the type in which a tensor is written.
 
-    A matrix keeps its type if `BLOCK` does not divide its row length.
+    The type is Q8_0 for a matrix whose row length is a multiple of `BLOCK`. Other tensors keep
+    their type.
     """
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
     return GGMLQuantizationType.Q8_0 if is_matrix else tensor.tensor_type

@@ -45,7 +45,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _ADVICE = {
     401: (
         "the token is not accepted, or there is no such repository",
-        "`hf auth login` stores a token, and HF_TOKEN contains one.",
+        "Store a token with `hf auth login`, or set HF_TOKEN.",
     ),
     403: ("the token does not permit this", "Use a token with write access to the repository."),
     404: ("there is no such repository, revision or file", "A private repository needs a token."),

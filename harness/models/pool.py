@@ -182,7 +182,7 @@ class Loaded:
 class ModelPool:
     """The loaded models of a process, which are kept until `drop` or `close`.
 
-    If a loaded model has fewer slots than a call of `load` asks for, it is freed and loaded again.
+    If a call of `load` requests more slots than the loaded model has, the model is loaded again.
 
     Args:
         registry: the registry, or a function that reads it, which is called on first use.

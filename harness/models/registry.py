@@ -240,8 +240,8 @@ class Registry(Strict):
 
     Attributes:
         cluster: the default values of the options for clusters.
-        registered: the time at which `/finetune register` wrote this file of registry.d. The model
-            that was registered last is tried first.
+        registered: for a file of registry.d, the time at which `/finetune register` first wrote the
+            file, or made its model the default. The model with the latest time is tried first.
     """
 
     version: Literal[1] = 1

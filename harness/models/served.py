@@ -98,7 +98,7 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """True if the model reports that `Request.tools` is supported."""
+        """True if the model accepts `Request.tools`; see `backend.Model`."""
         return getattr(self.model, "takes_tools", False)
 
     @property

@@ -1,8 +1,8 @@
 """Read untrusted files and folders without blocking and within limits.
 
-`read_bytes`, `read_text` and `read_json` raise an OSError if the path is not a regular file (but a
-pipe, a device or a folder), or if the file is too large; `strerror` is the reason. JSON files are
-replaced as a whole, so that a reader never sees an incomplete file.
+`read_bytes`, `read_text` and `read_json` raise an OSError if the path is a pipe, a device or a
+folder, or if the file is too large; `strerror` is the reason. `write_json` replaces a file as a
+whole, so that a reader never sees an incomplete file.
 """
 
 from __future__ import annotations

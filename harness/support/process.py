@@ -18,8 +18,8 @@ from harness.errors import UsageError
 SPINS = "1000"
 """Number of times that an idle thread looks for work before it sleeps. On idle cores, this number
 makes llama.cpp as fast as GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads
-sleep immediately). While other processes used the cores, a training step of torch with the default
-had not ended after a minute; it takes 9 s on idle cores.
+sleep immediately). With the default, a training step of torch takes 9 s on idle cores; while other
+processes used the cores, the step had not ended after a minute.
 """
 _limit: int | None = None
 

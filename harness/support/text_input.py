@@ -30,7 +30,7 @@ _LINE_COST = 50
 """Bytes of memory that each further line of a row needs; they also count towards `MAX_ROW`."""
 
 PIPED = "nanda-stdin-"
-"""Name prefix of the temporary folder of piped input; `shown` returns "stdin" for its file."""
+"""Name prefix of a temporary folder for piped input; `shown` returns "stdin" for a file in it."""
 
 _PAIRS = "\"\" '' “” ‘’ «» »« ‹› ›‹ „“” 「」"  # noqa: RUF001
 _CLOSING = {pair[0]: pair[1:] for pair in _PAIRS.split()}

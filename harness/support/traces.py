@@ -6,7 +6,7 @@ are on if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` 
 `harness.support.trace_recorder` is imported, and the functions of this module do nothing.
 
     invoke_workflow NAME        a run of a command, or of a skill that a model calls
-      row                       a task of a job; only some tasks are traced, see `rows`
+      row                       a task of a job; only some tasks are traced: see `Recorder.rows`
         chat MODEL              a generation
       invoke_agent chat         a turn of a conversation
         chat MODEL
@@ -69,7 +69,10 @@ _tracing = _Tracing(_is_wanted(os.environ))
 
 
 class Unrecorded:
-    """A span if traces are off. Its methods do nothing; the methods of `RecordedSpan` record."""
+    """The span that is used if traces are off: its methods do nothing.
+
+    The docstrings of the methods describe the methods of `RecordedSpan`.
+    """
 
     def set(self, **attributes: Any) -> None:
         """Set attributes; `__` in a name stands for a dot, and None and "" are left out."""
@@ -88,7 +91,7 @@ Traced: TypeAlias = "RecordedSpan | Unrecorded"
 
 
 def start(notice: Callable[[str], None]) -> None:
-    """Prepare the recording of traces at the first run, if traces are on.
+    """Create the recorder of spans if traces are on; called at the beginning of each run.
 
     Args:
         notice: called with a message if traces cannot be recorded.
@@ -180,7 +183,7 @@ def generation(served: ServedModel, request: Request) -> AbstractContextManager[
 
 
 def rows(perform: Callable[[T], R]) -> Callable[[T], R]:
-    """Return a function that calls `perform` with a task, and records the task as a span.
+    """Return a function that calls `perform` with a task, and traces the call (`Recorder.rows`).
 
     If traces are off, the result is `perform` itself.
     """

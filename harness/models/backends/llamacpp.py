@@ -206,12 +206,12 @@ def cache_settings(xllamacpp: Any) -> dict[str, Any]:
 
     If keys and values are f16, the engine computes the attention of 64 or more tokens in another
     way than the attention of a single token. A cached beginning, or other prompts at the same time,
-    change the division of a prompt into batches. With f16, this division changed the texts for 4 of
-    8 abstracts. If values are bf16, attention is always computed in the same way. A prompt of 700
-    tokens then takes a quarter longer, and a prompt of 200 tokens takes a tenth longer. Since every
-    prompt begins with the same instructions, the cache compensates for the longer time. Texts were
-    equally reproducible with weights as Q4_1, Q8_0 and F32. With an f16 adapter, the texts for 1 of
-    6 abstracts still differed. On a GPU, these settings do not help, so prompts are not cached.
+    change the division of a prompt into batches; these changes altered the texts for 4 of 8
+    abstracts. If values are bf16, attention is always computed in the same way, and the texts did
+    not change with weights as Q4_1, Q8_0 and F32. With an adapter in f16, 1 of 6 texts changed even
+    with bf16 values. With bf16 values, a prompt of 700 tokens takes a quarter longer, and a prompt
+    of 200 tokens takes a tenth longer; the cache compensates, since every prompt begins with the
+    same instructions. On a GPU, these settings do not help, so prompts are not cached.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
@@ -238,7 +238,7 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
         kv_unified=False,  # if a cache shared by all slots fills up, every generation ends
         n_batch=BATCH,
         n_ubatch=BATCH,
-        fit_params=False,  # keeps the registry's context unchanged, and saves 0.15 s
+        fit_params=False,  # True would fit parameters to the free memory, which takes 0.15 s
         ui=False,
         endpoint_slots=False,
         endpoint_metrics=True,  # `_start` requests the metrics
@@ -308,7 +308,7 @@ class LlamaCppModel:
 
     @cached_property
     def context(self) -> int:
-        """The context of one slot in tokens; the engine may have changed the registry's value."""
+        """The context of one slot: the registry's value, rounded up, or the model's maximum."""
         return int(self._running().request("GET", "/props")["default_generation_settings"]["n_ctx"])
 
     def count_tokens(self, request: Request) -> int:

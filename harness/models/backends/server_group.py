@@ -60,7 +60,7 @@ class Server:
         turn: the number of the latest request to this server, counted over all servers.
         error: the error because of which the server is left out; None while the server serves.
         again: the time, from `time.monotonic`, at which a server that is left out is tried again.
-        reported: True if the user was told that the server is left out.
+        reported: True if `notice` was called with the fact that the server is left out.
     """
 
     url: str
@@ -182,8 +182,9 @@ class Balanced:
     ) -> Reply:
         """Generate a reply on the server with the least work (see `backend.Model.generate`).
 
-        If a server fails before its answer begins, another server generates the reply. If a server
-        fails later, its error is raised, since `on_text` may have received text.
+        If a server cannot serve the model, is busy, or has replaced the model, another server
+        generates the reply. If an answer breaks off, the error is raised, since `on_text` may have
+        received text.
 
         Raises:
             ModelUnavailable: all servers have failed.
@@ -289,7 +290,7 @@ class Balanced:
         self._report(server)
 
     def _report(self, server: Server) -> None:
-        """Report that a server is left out or serves again, if the user was not told before."""
+        """Report that a server is left out or serves again, if this has not been reported yet."""
         if self._notice is None:
             return
         with self._lock:

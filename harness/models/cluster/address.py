@@ -85,8 +85,8 @@ class Placement:
 
     Attributes:
         actors: number of actors, each with a loaded model; None for as many as fit on the nodes.
-        slots: number of concurrent generations of each actor; None for the slots of the serve
-            entry.
+        slots: number of concurrent generations of each actor; if it is None, `RayExecutor.load`
+            determines the number.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
             If `cpus` is None, each actor reserves `node.CPUS` CPUs, or the CPUs of the smallest
             suitable node if this node has fewer CPUs.

@@ -91,7 +91,7 @@ def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 
 class ClusterModel:
-    """A model whose slots are the slots of all actors; each generation is a call of an actor.
+    """A model whose slots are the slots of all actors; an actor performs each generation.
 
     The callback `on_text` of `generate` receives the text of a reply as a whole.
     """
