@@ -178,8 +178,8 @@ class Availability:
     Attributes:
         reason: why the entry cannot serve, or a remark, such as "98 MB to download".
         absent: True if the entry has neither an address nor a digest, and the default server does
-            not run or does not have the model. For example, Ollama is not installed. If another
-            entry of the same model serves, `reason` is recorded, but not announced.
+            not run or lacks the model. For example, Ollama is not installed. If another entry of
+            the same model serves, `reason` is recorded, but not announced.
     """
 
     available: bool
@@ -200,7 +200,7 @@ class Model(Protocol):
             That request is then sent again without tools (`Request.without_tools`), and the
             attribute `tools_refused` contains the server's message. A model without the attribute
             `takes_tools` does not support tools.
-        slots: the number of concurrent generations; a generation waits while no slot is free.
+        slots: the number of generations to run concurrently; further generations may wait.
         digests: the digests by role, such as {"gguf": ..., "adapter": ...} or {"ollama": ...};
             empty if a server does not report digests.
 

@@ -110,7 +110,7 @@ class ServeEntry(Strict):
             embedded engine and Ollama allocate this context. For `openai`, the field states the
             server's context.
         slots: number of concurrent generations of a job; with `urls`, the number for each server.
-            The default is 4 for the embedded engine, and 1 for a server.
+            The default is 4 for the embedded engine, 2 for a reader, 1 for a server.
         size, license: the size in bytes, and the license as an SPDX identifier, of a model that
             Ollama downloads. Both are shown before the download.
         unfit_for: tasks for which the model's answers are poor. The entry serves these tasks only

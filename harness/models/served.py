@@ -98,7 +98,7 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """True if the model accepts `Request.tools`; see `backend.Model`."""
+        """True if the model accepts `Request.tools`; see `Model.takes_tools`."""
         return getattr(self.model, "takes_tools", False)
 
     @property

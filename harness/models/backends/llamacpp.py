@@ -210,8 +210,8 @@ def cache_settings(xllamacpp: Any) -> dict[str, Any]:
     abstracts. If values are bf16, attention is always computed in the same way, and the texts did
     not change with weights as Q4_1, Q8_0 and F32. With an adapter in f16, 1 of 6 texts changed even
     with bf16 values. With bf16 values, a prompt of 700 tokens takes a quarter longer, and a prompt
-    of 200 tokens takes a tenth longer; the cache compensates, since every prompt begins with the
-    same instructions. On a GPU, these settings do not help, so prompts are not cached.
+    of 200 tokens takes a tenth longer; the cache compensates for this, since every prompt begins
+    with the same instructions. On a GPU, these settings do not help, so prompts are not cached.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
