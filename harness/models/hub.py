@@ -282,7 +282,7 @@ def download(entry: FileEntry) -> Path:
 
     Raises:
         ModelUnavailable: the file cannot be downloaded, or `client` raises UsageError.
-        ChecksumMismatch: the file has another SHA-256, and is deleted.
+        ChecksumMismatch: the SHA-256 of the file differs from `entry`; the file is deleted.
     """
     repository, _, commit = str(entry.hub).partition("@")
     try:

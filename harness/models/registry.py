@@ -202,8 +202,8 @@ class ModelEntry(Strict):
     """A model, with the entries that can serve the model, best entry first.
 
     Attributes:
-        tasks: the tasks of skills that the model serves ("annotate", "chat", "judge").
-            A model with the task "annotate/two-moves" annotates only with the framework two-moves.
+        tasks: the tasks that the model serves, such as "annotate", "chat" and "judge". A model
+            with the task "annotate/two-moves" annotates only with the framework two-moves.
         form: the reply format: "json" for a general model, "tagged" for a model tuned on this
             format, "quotes" for a reader.
         examples: the path of a table of annotated papers, which are added to each prompt

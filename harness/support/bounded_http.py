@@ -1,8 +1,8 @@
 """Limit HTTP responses (size, compression, redirects), and parse their errors and Retry-After.
 
-A server may be faulty or hostile. The harness gives each client of httpx or httpx2 a response hook
-that calls `limit_response`, so that the client reads no more bytes than a `Meter` allows. Clients
-request uncompressed responses ("identity"), and compressed responses are refused.
+A server may be faulty or hostile. If a response hook of an httpx or httpx2 client calls
+`limit_response`, the client reads no more bytes than a `Meter` allows. Such clients request
+uncompressed responses ("identity"), and compressed responses are refused.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def taking_effect(last: Last) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unlimited() -> Iterator[None]:
-    """In the block, do not repeat the first Ctrl-C, after which the work may take any time."""
+    """In the block, let the work take any time after the first Ctrl-C, which is not repeated."""
     watch = _watch()
     before, watch.is_unlimited = watch.is_unlimited, True
     try:

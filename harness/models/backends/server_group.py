@@ -284,7 +284,7 @@ class Balanced:
     def _leave_out(self, server: Server, error: HarnessError) -> None:
         with self._lock:
             if isinstance(error, NotServed) and not isinstance(server.error, NotServed):
-                # Waiting cannot end NotServed, so NotServed is reported even after another error.
+                # The user must act on NotServed, so it is reported even after another error.
                 server.reported = False
             server.error, server.again = error, time.monotonic() + PAUSE
         self._report(server)
