@@ -1,7 +1,7 @@
 """Read paths and switches from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, sessions, input history
+HARNESS_DATA      the run log, sessions, input history, and data of skills such as the corpus
 HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_ON        the default of --on, which states where models run, such as ray://HOST:10001

@@ -22,7 +22,7 @@ _LAZY = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
 
 @validated_dataclass(frozen=True, slots=True, config=_LAZY)
 class Result:
-    """The result of a call of a skill. The types of its fields are validated.
+    """The result of a skill. The types of the fields are validated.
 
     Attributes:
         text: the result for a person, printed to stdout.
