@@ -8,7 +8,7 @@
     │   ├── NotTrusted                   the user has not trusted the content of a plugin
     │   └── NotAllowed                   the user has not allowed an action
     ├── SkillFailed                  1   the skill ran and has no result
-    │   ├── InvalidReply                 the model's answer is invalid, even after repair
+    │   ├── InvalidReply                 the model's answer is invalid
     │   ├── NothingFound                 the search has no results
     │   ├── SourceUnavailable            a service for looking up papers cannot answer
     │   └── GenerationFailed             the model stopped in mid-answer       (retryable)

@@ -77,10 +77,11 @@ class Call:
     """The input of a run of a skill, and the services that the skill may use.
 
     Attributes:
-        text: the text of the line without options and outer quotes, or the text of stdin.
+        text: the text of the line without options and outer quotes, or the text of stdin (see
+            `Skill.piped_as`).
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
-        source: the origin of `text`; "both" means the line, to which the skill appends stdin.
+        source: the origin of `text`; "both" means the line; the skill appends stdin.
         targets: the files to which the result is saved; the harness writes them after `run`.
         folders: the targets that the line names with a slash at the end.
         models: `models.run` performs work with the model that serves a task.
@@ -135,7 +136,7 @@ class Skill(ABC):
         name: the name of the slash command: lower-case letters, digits and single hyphens.
         summary: a line of help, shown by /help and in completion.
         usage: placeholder for the text in the usage line.
-        details: more help, shown by `/help NAME` between summary and options.
+        details: more help, shown by `/help NAME` after the summary.
         triggers: regular expressions for plain text that clearly requests this skill. A match runs
             the skill with the text of the group `text`, or with the whole line if the expression
             has no such group.

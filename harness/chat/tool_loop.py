@@ -33,7 +33,7 @@ MOST = 3
 SHARE = 3
 """Divisor of the context size: tools may use a third of the context."""
 KEPT = 3
-"""Divisor of the room for a conversation: latest turns in up to a third are not summarized."""
+"""Divisor of a conversation's room: a third is for the latest turns, which are not summarized."""
 SYSTEM = """\
 You are the agent of a command line. Its commands are your tools: call them to do what the user
 asks, one after the other where one needs what another made, and answer in a few words once it is
