@@ -75,7 +75,8 @@ def hand_over(script: str) -> int | None:
 
     Returns:
         None if all dependencies are installed. The exit code 2 if dependencies are missing, and
-            the `.venv` is missing or already in use; a message then explains the installation.
+            the `.venv` is missing or already runs this process; a message then explains the
+            installation.
     """
     import importlib.util
     from pathlib import Path

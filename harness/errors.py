@@ -5,10 +5,10 @@
     │   ├── UnknownSkill                 there is no skill of that name
     │   ├── InputError                   missing, empty, unreadable or unsuitable input
     │   ├── RegistryError                a registry of models cannot be used
-    │   ├── NotTrusted                   the user has not trusted the content of a project's plugin
+    │   ├── NotTrusted                   the user has not trusted the content of a plugin
     │   └── NotAllowed                   the user has not allowed an action
     ├── SkillFailed                  1   the skill ran and has no result
-    │   ├── InvalidReply                 the model's answer is invalid, even after repair
+    │   ├── InvalidReply                 the model's answer is invalid
     │   ├── NothingFound                 the search has no results
     │   ├── SourceUnavailable            a service for looking up papers cannot answer
     │   └── GenerationFailed             the model stopped in mid-answer       (retryable)
@@ -20,7 +20,7 @@
     │   ├── ModelBusy                    the server's queue is full             (retryable)
     │   ├── ClusterUnavailable           the cluster cannot be reached or used: no model can serve
     │   └── ChecksumMismatch             a model file differs from the checksum in the registry
-    ├── OutputError                  4   a requested file, or stdout, was not written
+    ├── OutputError                  4   a file, or stdout, was not written
     ├── InternalError                1   a fault of the harness itself
     ├── ReaderGone                   0   the reader of stdout has closed the pipe (`| head`)
     └── Interrupted                130   Ctrl-C, or a cancelled generation
@@ -89,7 +89,7 @@ class RegistryError(UsageError):
 
 
 class NotTrusted(UsageError):
-    """Raised if the user has not trusted the present content of a project's plugin."""
+    """Raised if the user has not trusted the present content of a plugin."""
 
 
 class NotAllowed(UsageError):

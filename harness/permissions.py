@@ -1,8 +1,8 @@
 """Ask the user to allow actions of a model, and store "always" answers.
 
 A model may follow instructions in a text that it reads, such as an abstract. Therefore a model
-needs the user's permission, for example to write a file, run a command or train. An answer "always"
-also allows later actions in this project that have the same scope (see `in_project`).
+needs the user's permission, for example to write a file, run a command or train. An "always" answer
+also allows later actions in this project, within the scope of the answer (see `in_project`).
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Always(BaseModel):
 
     Attributes:
         subject: for `run`, a command or a key of `programs.HARMLESS`; for `read` and `write`, a
-            folder or file; for `instructions`, the folder of AGENTS.md; for `activate`, "" for all
-            skills of the project; for `mcp`, the name of a tool.
+            folder or file; for `instructions`, the root of the git repository, or else the project;
+            for `activate`, "" for all skills of the project; for `mcp`, the name of a tool.
         skill: the only skill that may perform the action; "" without this restriction.
         confined: True if the command is allowed only in a sandbox.
     """

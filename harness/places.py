@@ -39,11 +39,11 @@ def _place(name: str | Path, settings: Settings) -> Path:
 
 
 def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
-    """Yield the resolved paths that a command with this text and these option values may read.
+    """Yield the resolved paths that a command may read.
 
     Each of these counts as a path: a text of fewer than `TEXT_WORDS` words, a word that is the path
-    of an existing file or folder, a glob pattern, and each match of a pattern in the project. The
-    targets of symbolic links below these folders are also yielded.
+    of an existing file or folder, a glob pattern, and each match of a pattern in the project. If a
+    path is a folder, the targets of the symbolic links below this folder are also yielded.
 
     Args:
         texts: the text and the option values of the command.
@@ -71,7 +71,7 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
 def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:
     """Return True if a model may read a resolved path without permission.
 
-    A model may read `folders`, which are folders of skills, and the project without the private
+    A model may read `folders`, which are folders of skills, and the project except the private
     files of the harness.
     """
     if any(path.is_relative_to(folder.resolve()) for folder in folders):

@@ -40,9 +40,9 @@ HARMLESS: Mapping[str, tuple[str, str]] = {
     "tail": (r"-[nc]?\d*", "prints the end of files; would not end with -f"),
     "wc": (r"-[clLmw]+", "counts lines; would read a list of files with --files0-from"),
 }
-"""Commands that neither change files nor run other programs, if they have only the options that
-the regular expression allows. The description mentions harmful options, which are not allowed.
-Other arguments may be files of the project.
+"""Commands that neither change files nor run other programs if they have only allowed options. Each
+value contains a regular expression for allowed options, and a description, which also mentions
+harmful options. Other arguments may be files of the project.
 """
 _WITH_VALUE = re.compile(r"-[^-]\S|-\S* [^-]")
 _RUNNERS = frozenset(  # in alphabetical order

@@ -1,13 +1,13 @@
 """Store conversations in SQLite: a row for each session, and a row for each finished turn.
 
 A summary replaces turns in the conversation, and is stored in a row like a turn. The column
-`covers` of a summary is the id of the last replaced turn. The replaced turns stay in the file, and
-can be read and searched.
+`covers` of a summary is the id of the last replaced turn. The replaced turns stay in the database,
+and can be read and searched.
 
 A turn is stored with all its messages in one transaction, after its end. Therefore a killed process
 loses at most its current turn, and two processes may add turns to the same session. Sessions
-contain texts of the user and of files, so only the owner can read the file (mode 0600). If the
-file cannot be used, a notice is printed, and conversations are not stored.
+contain texts of the user and of files, so only the user can read the database (mode 0600). If the
+database cannot be used, a notice is printed, and conversations are not stored.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class SessionStore:
             skills: for each active skill, the text with which it was activated.
             asked: True if the turn ran without `--yes`, so that changes had to be confirmed.
             served: the model that answered, and the place that served it; "" for a command.
-            covers: the number of turns that this summary replaces, without the turns that earlier
+            covers: the number of turns that a summary replaces, not counting turns that earlier
                 summaries replaced; 0 for a turn.
         """
         if self.broken:  # an earlier turn may be missing, and this turn may depend on it

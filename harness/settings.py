@@ -1,7 +1,7 @@
 """Read paths and switches from the platform's conventions and environment variables.
 
-HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, sessions, input history
+HARNESS_CACHE     models and other files that can be downloaded or made again
+HARNESS_DATA      the run log, sessions, input history, and data of skills such as the corpus
 HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_ON        the default of --on, which states where models run, such as ray://HOST:10001
@@ -130,7 +130,7 @@ class Settings:
 
     @property
     def own_skills(self) -> Path:
-        """The folder of the user's skills; they are trusted unless installed by `/skills add`."""
+        """The folder of the user's skills, which are trusted unless `/skills` installed them."""
         return self.config_dir / "skills"
 
     @property

@@ -190,7 +190,8 @@ def substitute(body: str, arguments: str, folder: Path, origin: Path | None = No
 def resource_names(folder: Path) -> list[str]:
     """Return the names of at most `MAX_LISTED` files below a folder, sorted, without SKILL.md.
 
-    Files with unprintable names, and links out of the folder, are left out.
+    Files in folders of `_SKIPPED`, files with unprintable names, and links out of the folder are
+    left out.
     """
     found: list[str] = []
     with contextlib.suppress(Unsearched):

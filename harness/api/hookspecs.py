@@ -186,7 +186,7 @@ class RunFinished(RunStarted):
         requested, resolved: the id of the requested model, and the id of the model that served the
             run; both are None if no model was used.
         prompt_tokens, completion_tokens: number of tokens of all generations of the run.
-        written: the files that were saved.
+        written: the files and folders that were saved.
         error_type: the class name of the error that ended the run, such as "InputError", or None.
     """
 

@@ -111,7 +111,7 @@ class GeneralOptions(SkillOptions):
         False, description="use only the preferred model of the task, without a fallback"
     )
     force: bool = Field(False, description="overwrite an existing file")
-    trust: bool = Field(False, description="trust the project's plugin that this line runs")
+    trust: bool = Field(False, description="trust the plugin that this line runs")
     yes: bool = Field(
         False,
         description="answer yes to every question: the model may write files, run commands and "
@@ -146,7 +146,7 @@ class Flag:
 
     Attributes:
         name: the name with its two hyphens, such as "--min-votes".
-        key: the key of the field in the Pydantic model: the alias, or the name if there is none.
+        key: the key of the option in the Pydantic model: the field's alias, or else its name.
         sets: the value that a boolean flag sets, or None for a flag with a value.
         choices: the values of a Literal or an Enum in the type of the field, as typed.
         values: the same values, as stored in the option.

@@ -22,13 +22,13 @@ _LAZY = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
 
 @validated_dataclass(frozen=True, slots=True, config=_LAZY)
 class Result:
-    """The result of a call of a skill. The types of its fields are validated.
+    """The result of a skill. The types of the fields are validated.
 
     Attributes:
         text: the result for a person, printed to stdout.
         data: the result for a program, printed by `--json`. Default: {"text": text}.
-        records: a function that returns an iterator over the data, one record at a time, for
-            results that are too large for `data`. The formats of plugins write these records.
+        records: a function that returns an iterator over the records, for results that are too
+            large for `data`. The formats of plugins write these records.
             Without `records`, the formats write the items of `data` if it is a list, or else
             `data` as one record.
         renderers: functions that return the text of the file to save, by suffix.

@@ -47,8 +47,7 @@ class SkillOptions(BaseModel):
 
     Attributes:
         manner: names of the options that do not change the result, such as the number of workers.
-            A file that the same job wrote with other values of these options is replaced without
-            asking.
+            A run replaces the files of an earlier run without asking if only these options differ.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
@@ -78,10 +77,11 @@ class Call:
     """The input of a run of a skill, and the services that the skill may use.
 
     Attributes:
-        text: the text of the line without options and outer quotes, or the text of stdin.
+        text: the text of the line without options and outer quotes, or the text of stdin (see
+            `Skill.piped_as`).
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
-        source: the origin of `text`; "both" means the line, followed by stdin.
+        source: the origin of `text`; "both" means the line; the skill appends stdin.
         targets: the files to which the result is saved; the harness writes them after `run`.
         folders: the targets that the line names with a slash at the end.
         models: `models.run` performs work with the model that serves a task.
@@ -136,12 +136,12 @@ class Skill(ABC):
         name: the name of the slash command: lower-case letters, digits and single hyphens.
         summary: a line of help, shown by /help and in completion.
         usage: placeholder for the text in the usage line.
-        details: more help, shown by `/help NAME` between summary and options.
+        details: more help, shown by `/help NAME` after the summary.
         triggers: regular expressions for plain text that clearly requests this skill. A match runs
             the skill with the text of the group `text`, or with the whole line if the expression
             has no such group.
         text: "required", "optional" or "none". Missing required text is read from stdin, or
-            is an error if stdin is a terminal.
+            is an error if stdin is missing or a terminal.
         flags_are_text: True if flags after the name are part of the text, for text that contains
             flags of other programs. The options of the harness must then precede the name.
         phrases: subcommands whose text keeps the straight double quotes around it, since these

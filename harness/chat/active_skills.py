@@ -242,13 +242,13 @@ class ActivateSkill:
     def _allow(self, skill: PromptSkill, run: Run) -> None:
         """Ask the user to allow the model to use a project's skill in its current version.
 
-        The model then uses a copy of the skill's folder, so that changed files need permission
-        again. The answer "always" applies to all skills of the project. Skills in the user's own
-        folders need no permission.
+        The model then uses a copy of the skill's folder, so that the permission does not cover
+        later changes. An "always" answer covers all versions of all skills of the project. Skills
+        in the user's own folders need no permission.
 
         Raises:
-            NotAllowed: the user refuses.
-            UsageError: the folder cannot be trusted (see `content_hash`).
+            NotAllowed: the user refuses, or nobody can be asked.
+            UsageError: the folder cannot be trusted (see `trust.content_hash`).
         """
         permissions, folder = self.app.permissions, skill.file.folder
         if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):

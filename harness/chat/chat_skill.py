@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.cli.app import App
 
 STEPS = 10
-"""Maximum number of replies with tool calls before the model has to answer."""
+"""Default maximum number of replies with tool calls before the model has to answer."""
 SHARE = 4
 """Divisor of the context size: the project's instructions may use a quarter of the context."""
 
@@ -72,10 +72,10 @@ class Chat(Skill):
     def use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill for a line of the user or a tool call, and return the result.
 
-        The skill's instructions become part of the conversation. For a line, the result is the
-        model's answer. For a tool call, the result only confirms the activation. A separate skill
-        (`PromptSkill.separate`) runs in its own conversation. Its result is always the model's
-        answer, which becomes part of the current conversation.
+        A separate skill (`PromptSkill.separate`) runs in its own conversation; the result is the
+        model's answer, which becomes part of the current conversation. For other skills, the
+        instructions become part of the current conversation. For a line, the result is then the
+        model's answer; for a tool call, the result only confirms the activation.
         """
         turn = CURRENT.get()
         if turn is None:
@@ -191,8 +191,8 @@ class Chat(Skill):
             refused = f" ({model.tools_refused})" if model.tools_refused else ""
             self._explain(
                 call,
-                f"{name} cannot call skills{refused}: use their commands, or words that one of "
-                "them recognizes",
+                f"{name} cannot call skills{refused}: use their commands, or words that a command "
+                "recognizes",
             )
             return
         tools, skills = tools_for(model, self._app.toolbox), self._app.catalogue.skills

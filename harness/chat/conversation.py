@@ -112,7 +112,7 @@ class Conversation:
 
         Args:
             keep: the maximum size in tokens of the latest turns, which are kept.
-            focus: a request of the user for the content of the summary, or "".
+            focus: the user's request about the content of the summary, or "".
             asked: as for `add`.
             started: called with the number of turns to replace, before the model begins.
 

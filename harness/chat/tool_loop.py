@@ -33,7 +33,7 @@ MOST = 3
 SHARE = 3
 """Divisor of the context size: tools may use a third of the context."""
 KEPT = 3
-"""Divisor of the room for a conversation: the latest turns that fit into a third are kept."""
+"""Divisor of a conversation's room: a third is for the latest turns, which are not summarized."""
 SYSTEM = """\
 You are the agent of a command line. Its commands are your tools: call them to do what the user
 asks, one after the other where one needs what another made, and answer in a few words once it is
@@ -285,7 +285,7 @@ class Turn:
                 )
         except (ModelError, SkillFailed, UsageError) as exc:
             self._cuts = True
-            screen.notice(f"it could not be summarized, so its oldest turns are left out: {exc}")
+            screen.notice(f"no summary was made, so the oldest turns are left out: {exc}")
 
     def _system(self, *, calls: bool) -> str:
         """Return the system message, with the instructions of the project and of active skills."""

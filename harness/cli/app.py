@@ -229,14 +229,14 @@ class App:
         return outcome
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        """Return a skill; ask the user to trust a project's plugin that is not trusted yet.
+        """Return a skill; ask the user to trust its plugin if the plugin is not trusted yet.
 
         Args:
             trusted: True if the line has `--trust`, which replaces the question.
 
         Raises:
             UnknownSkill: there is no skill with this name.
-            NotTrusted: the skill is in a plugin of the project that the user does not trust.
+            NotTrusted: the skill is in a plugin that the user does not trust.
             UsageError: the plugin cannot be loaded, or does not register a skill with this name.
         """
         if name in self.catalogue.skills:

@@ -77,8 +77,8 @@ class LineCompleter(Completer):
 
         Args:
             rest: the text between the name of the command and the cursor.
-            requested: True if the user pressed Tab. Otherwise, files are offered as other text only
-                if the word is probably the name of a file.
+            requested: True if the user pressed Tab. Otherwise, files are offered for a word of the
+                text only if the word is probably the name of a file.
         """
         match = _LAST.search(rest)
         word = match[0] if match else ""

@@ -149,7 +149,7 @@ def _run(words: list[str]) -> int:
 
 
 def _parsed(words: list[str]) -> tuple[dict[str, object], list[str]]:
-    """Return the general options by key, and the line as a list of words."""
+    """Return the options before the line by key, and the line as a list of words."""
     if not words or words[0] in INFORMATION:
         return {}, words
     from harness.runs.invocation import parse_general
@@ -172,7 +172,7 @@ def _closed(app: App, code: int) -> int:
         _unfreed.append(app)
         app.stop_servers(SOON)
     else:
-        # the work has ended, so that Ctrl-C only interrupts the closing, without an error
+        # the work has ended, so Ctrl-C only interrupts the closing, without an error
         with contextlib.suppress(KeyboardInterrupt):
             app.close()
     return code
@@ -223,11 +223,10 @@ def _piped_stdin() -> IO[bytes] | None:
 
 
 def leave(code: int) -> int:
-    """Return `code`, after starting a thread that ends the process if other threads still run.
+    """End the process after Ctrl-C; otherwise return `code`, and limit the wait at exit.
 
-    The thread waits `GRACE` seconds, and then ends the process with the exit code `code`; Python
-    would wait for other threads without a limit. After Ctrl-C, the function does not return: the
-    process exits immediately.
+    Python waits for other threads at exit without a limit. Therefore a thread waits `GRACE`
+    seconds, and then ends the process with the exit code `code` if other threads are still running.
     """
     if code == Interrupted.exit_code:
         _exit(code)
@@ -235,7 +234,7 @@ def leave(code: int) -> int:
     def end() -> None:
         time.sleep(GRACE)
         main = threading.main_thread()
-        # Python waits for these threads at exit
+        # Python does not wait for daemon threads
         names = [t.name for t in threading.enumerate() if not t.daemon and t is not main]
         if names:
             Screen().notice(f"exiting although threads are still running: {', '.join(names)}")

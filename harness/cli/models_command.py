@@ -90,7 +90,7 @@ class ModelsCommand(AppCommand):
     for `/finetune --start-from`."""
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {
-        "get": "download a model from Ollama or the index",
+        "get": "download a model of Ollama's library or of the registry",
         "add": "add a model of the Hugging Face Hub to your registry",
     }
     tool = True
@@ -227,7 +227,7 @@ class ModelsCommand(AppCommand):
         known = self._app.pool.registry
         if name in known.models and (name not in known.files or not known.files[name].hub):
             raise UsageError(
-                f"{name} is another model", hint="Rename that model in your registry.yaml."
+                f"{name} is another model", hint="Rename the other model in your registry."
             )
         entry = self._entry(name, found)
         consent(f"{action}, and writes {path}", call.confirm, yes=call.yes)

@@ -89,7 +89,7 @@ class Sessions(AppCommand):
         return found.as_result("No sessions yet.")
 
     def _shown(self, number: int) -> Result:
-        """Return the transcript of a session; only its data contain the results of tools."""
+        """Return the transcript of a session; the results of tools are only in `Result.data`."""
         store = self._app.conversation.store
         session = store.get(number)
         parts, turns = [f"session {number}: {session.title}"], []

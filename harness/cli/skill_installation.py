@@ -41,8 +41,8 @@ def add(app: App, source: str, call: Call) -> Result:
         source: a folder, the URL of a git repository, or the address of a host with an index.
 
     Raises:
-        UsageError: the source is missing, or the name of a skill is taken or disabled.
-        InputError: the source has no usable skill, or a skill exceeds a limit.
+        UsageError: `source` is "", or the name of a skill is taken or disabled.
+        InputError: the source cannot be read or has no usable skill, or a skill exceeds a limit.
         NotAllowed: the user refuses, or consent is needed and the session is not interactive.
         OutputError: a skill exists already, or cannot be written.
     """
@@ -131,7 +131,7 @@ def delete(app: App, name: str, call: Call) -> Result:
     folders |= {file.name: path.parent for path, file in found if isinstance(file, SkillFile)}
     if name not in folders:
         elsewhere = app.catalogue.skills.get(name)
-        near = did_you_mean(name, folders) or "`/skills` lists the others with their folders."
+        near = did_you_mean(name, folders) or "`/skills` lists all skills with their folders."
         raise UsageError(
             f"there is no skill {name!r} in {own}",
             where=elsewhere.origin if elsewhere else None,
@@ -346,8 +346,8 @@ def _differences(before: Path, copy: installer.Staged) -> list[str]:
 def _files(folder: Path) -> dict[str, bytes]:
     """Return the contents of the files of a skill, by path relative to `folder`.
 
-    Unreadable files, files that are too large to install, and folders in `installer.NOT_COPIED`
-    are left out.
+    Unreadable files, files that are too large to install, folders in `installer.NOT_COPIED`, and
+    entries beyond `installer.MAX_FILES` are left out.
     """
     found: dict[str, bytes] = {}
     with contextlib.suppress(Unsearched):

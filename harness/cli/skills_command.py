@@ -90,7 +90,7 @@ class Skills(AppCommand):
         "sync": "install the skills of a skills.lock with exactly the recorded content",
         "remove": "delete a skill from your own folder",
         "test": "try the requests in a skill's evals/evals.json; exit with 1 if a request fails",
-        "trust": "trust a project's plugin in its current state, and load it",
+        "trust": "trust a plugin in its current state, and load it",
         "disable": "do not load plugins and skills of this name any more",
         "enable": "load plugins and skills of this name again",
     }
