@@ -102,7 +102,7 @@ def choose(
             joined = dict(sorted({**placed, **own}.items()))
             if not placed or len(text_of(abstract, [*joined.values()])) <= limit:
                 placed, given = joined, float(shares[list(joined), number].sum())
-        # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether a quote states it.
+        # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether it gets a quote.
         quoted = is_quotable(given, fitted) or move in known
         if not quoted:
             placed = {at: span for at, span in placed.items() if at in places}
