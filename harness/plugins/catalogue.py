@@ -220,7 +220,7 @@ class Catalogue:
         known = sorted({*self.skills, *disabled, *untrusted})
         names = ", ".join(f"/{n}" for n in sorted(self.skills))
         few = len(self.skills) <= MOST_NAMED
-        known_ones = f"There are {names}." if few else "`/skills TEXT` searches for one."
+        known_ones = f"There are {names}." if few else "`/skills TEXT` searches the skills."
         hint = f"{did_you_mean(name, known, shown)} {known_ones}".lstrip()
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 

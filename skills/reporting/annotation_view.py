@@ -26,7 +26,7 @@ _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 MOST = 4_000
 """Maximum number of words and signs of each text that `word_diff` compares word by word.
 
-The comparison takes quadratic time. If one text is longer, the whole texts are shown as removed and added.
+The comparison takes quadratic time. If one text is longer, both texts are compared as a whole.
 """
 ALIKE = 0.35
 """Minimum similarity of two texts, from 0 to 1, for which `word_diff` shows the changed words.
