@@ -197,7 +197,7 @@ class Catalogue:
             raise UsageError(reason, hint=f"`/skills {name}` shows the skill.")
 
     def check_enabled(self, name: str) -> None:
-        """Raise UsageError if the user has disabled the name; no skill with this name is loaded."""
+        """Raise UsageError if the user has disabled the name, so that no such skill is loaded."""
         if name in self.disabled:
             hint = f"`/skills enable {name}` allows it again."
             raise UsageError(f"the name /{name} is disabled", hint=hint)
