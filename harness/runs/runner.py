@@ -404,7 +404,7 @@ class Runner:
             OutputError: the line names targets, and `RunLog.check_usable` fails.
         """
         given = self.invocation
-        logged = self.skill.logged or self.frontend.is_model  # all calls of a model are logged
+        logged = self.skill.logged or self.frontend.is_model  # all calls by a model are logged
         kept = logged and not given.general.no_log
         if kept:
             self.run_log.start(
