@@ -175,7 +175,8 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
         force: True to replace a server with the same name.
 
     Raises:
-        UsageError: the server cannot be used, or a server with this name exists.
+        UsageError: the server cannot be used, or a server with this name exists and `force` is
+            False.
         InputError: the file cannot be used.
         OutputError: the file cannot be written, and is unchanged.
     """

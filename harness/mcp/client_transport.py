@@ -45,7 +45,7 @@ GRACE = 1.0
 
 UNAUTHORIZED = (
     "the server requires authorization (HTTP {status}): its entry in mcp.json needs a header with "
-    'a token, such as "headers": {{"Authorization": "Bearer ${{TOKEN}}"}} and the variable TOKEN '
+    'a token, such as "headers": {{"Authorization": "Bearer ${{TOKEN}}"}}, with the variable TOKEN '
     "in the environment; the harness does not sign in by OAuth"
 )
 

@@ -197,7 +197,7 @@ class Catalogue:
             raise UsageError(reason, hint=f"`/skills {name}` shows the skill.")
 
     def check_enabled(self, name: str) -> None:
-        """Raise UsageError if the user has disabled the name; no skill with this name is loaded."""
+        """Raise UsageError if the user has disabled the name, so that no such skill is loaded."""
         if name in self.disabled:
             hint = f"`/skills enable {name}` allows it again."
             raise UsageError(f"the name /{name} is disabled", hint=hint)
@@ -220,7 +220,7 @@ class Catalogue:
         known = sorted({*self.skills, *disabled, *untrusted})
         names = ", ".join(f"/{n}" for n in sorted(self.skills))
         few = len(self.skills) <= MOST_NAMED
-        known_ones = f"There are {names}." if few else "`/skills TEXT` searches for one."
+        known_ones = f"There are {names}." if few else "`/skills TEXT` searches the skills."
         hint = f"{did_you_mean(name, known, shown)} {known_ones}".lstrip()
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 

@@ -348,7 +348,8 @@ def _copied(source: Path, target: Path) -> Iterator[tuple[str, int]]:
     """Copy the files of a skill into a new folder; yield each file's name and size in bytes.
 
     Raises:
-        InputError: the skill contains a link, a special file or compiled Python, or is too large.
+        InputError: the skill contains a link, a special file or compiled Python outside of the
+            folders in `NOT_COPIED`, or is too large.
     """
     left = MAX_BYTES
     try:

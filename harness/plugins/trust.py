@@ -1,7 +1,7 @@
 """The folders and files of a project that the user trusts, and private copies of their content.
 
-Trust applies to the content of a folder, not to its name, so that a changed file requires trust
-again. Installed skills also require trust; `InstalledSkills` records these skills.
+Trust applies to a folder with its present content, so that a changed file requires trust again.
+Installed skills also require trust; `InstalledSkills` records these skills.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class TrustStore(ChoicesFile):
         Raises:
             UsageError: the folder cannot be trusted (see `content_hash`), or differs from the
                 content that was shown.
-            OutputError: the file cannot be written.
+            OutputError: the trust cannot be stored.
         """
         present = content_hash(folder)
         if shown not in ("", present):

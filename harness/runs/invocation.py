@@ -283,7 +283,7 @@ class _Parser:
         flags: the known options by name.
         short: the full names of short options.
         values: the values of the parsed options by key.
-        targets: the parsed targets, as written.
+        targets: the paths of the parsed targets.
         verbatim: True if `--` was parsed, so that the rest is text.
         help: True if `-h` or `--help` was parsed.
     """

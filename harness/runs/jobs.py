@@ -91,7 +91,8 @@ class Job(Generic[T, R]):
         """Run all tasks, which are started in order, and return the tally.
 
         A requested stop, an unavailable model and an unusable database end the job: running tasks
-        are cancelled, completed tasks are stored, and `Tally.stopped` is the reason.
+        are cancelled, the results of completed tasks are stored if possible, and `Tally.stopped` is
+        the reason.
 
         Raises:
             Exception: raised by `tasks` or `tick`, or by `keep` or `refuse` for an unusable
@@ -140,7 +141,7 @@ class Job(Generic[T, R]):
 
     def _settle(self, future: Future[R]) -> None:
         task, error = self._running[future], future.exception()
-        # after such an error, the other tasks of the job would fail for the same reason
+        # errors that would also occur in the other tasks of the job
         affects_all = ModelError | OutputError | Interrupted | ReaderGone
         if isinstance(error, affects_all) and not isinstance(error, ModelBusy):
             del self._running[future]
@@ -174,9 +175,9 @@ class Job(Generic[T, R]):
         return None
 
     def _stop(self, error: HarnessError) -> None:
-        """End the job early: cancel running tasks, and store the tasks that complete nevertheless.
+        """End the job early: cancel running tasks, and store the results of completed tasks.
 
-        After an OutputError, no task is stored.
+        After an OutputError, no result is stored.
 
         Args:
             error: the reason, which is kept in `Tally.stopped`.

@@ -2,8 +2,8 @@
 
 If a process dies, its run keeps the status "running" until another process opens the log and closes
 the run. The log contains the user's input, and can be read only by the user (mode 0600). If the log
-cannot be written, a notice is printed, and runs continue. Runs that save files fail instead if the
-disk is full or the log is locked (`RunLog.check_usable`).
+cannot be written, a notice is printed, and runs continue, except that runs that save files fail if
+the disk is full or the log is locked (`RunLog.check_usable`).
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class RunLog:
         )
 
     def made(self, path: Path, sha256: str, job: str) -> bool:
-        """Return True if `job` was the last job that wrote this content to `path`.
+        """Return True if `job` was the last job that wrote content with this SHA-256 to `path`.
 
         Rows with other content are ignored: a process stores the row before it writes the file, and
         may have been killed in between.

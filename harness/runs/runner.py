@@ -244,7 +244,7 @@ class Runner:
         The text is read from stdin if it is `-`, or if it is required and missing.
 
         Raises:
-            UsageError: a required text is missing, or the skill takes no text.
+            UsageError: a required text is missing, or there is a text that the skill does not take.
             InputError: stdin is empty, not available or not UTF-8 text.
         """
         text = self.invocation.text
@@ -307,7 +307,7 @@ class Runner:
         return confirm is not None and (unasked or confirm(f"{target} exists. Overwrite it?"))
 
     def _check_consent(self, files: Sequence[Path]) -> None:
-        """If the call of a model would change anything, ask the user for consent.
+        """If a model's call would change anything, ask the user for consent.
 
         The answer is recorded in the run log.
 
@@ -357,7 +357,7 @@ class Runner:
         place, force = path.resolve(), self.invocation.general.force
 
         def before_replacing(sha256: str) -> None:
-            # If two targets are the same file, the second one replaces the first one.
+            # If two targets are the same file, writing the second target replaces the first file.
             self._replaceable.add((place, sha256))
             self.run.wrote(path, sha256)
 
@@ -404,7 +404,7 @@ class Runner:
             OutputError: the line names targets, and `RunLog.check_usable` fails.
         """
         given = self.invocation
-        logged = self.skill.logged or self.frontend.is_model  # all calls of a model are logged
+        logged = self.skill.logged or self.frontend.is_model  # all calls by a model are logged
         kept = logged and not given.general.no_log
         if kept:
             self.run_log.start(

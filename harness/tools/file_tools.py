@@ -161,7 +161,7 @@ class ListFiles(BuiltinTool):
         pattern: str = Field(
             "*", description="list only names or paths that match this pattern, such as *.py"
         )
-        recursive: bool = Field(False, description="also list the files in subfolders")
+        recursive: bool = Field(False, description="also list the content of subfolders")
 
     def shown(self, given: Arguments) -> str:
         pattern = "" if given.pattern == "*" else f" {given.pattern}"

@@ -9,11 +9,11 @@ choices no longer change.
 The passage of a sentence is one of its statements (`readable.statements`). Other sentences that
 also state the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in
 `SINGLE`. If the passages have a low confidence (`SUGGESTED`), the next most probable sentences are
-quoted too. A move in `NAMING` has only one passage, from the most probable first word to the most
+added. A move in `NAMING` has only one passage, from the most probable first word to the most
 probable last word of its most probable sentence. Two other moves may also have this sentence.
 
-If the confidence is still low, the passages are only a suggestion, unless the move is known to be
-stated.
+If the confidence is still low, the added sentences are left out, and the other passages are only a
+suggestion, unless the move is known to be stated.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def choose(
             joined = dict(sorted({**placed, **own}.items()))
             if not placed or len(text_of(abstract, [*joined.values()])) <= limit:
                 placed, given = joined, float(shares[list(joined), number].sum())
-        # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether a quote states it.
+        # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether it gets a quote.
         quoted = is_quotable(given, fitted) or move in known
         if not quoted:
             placed = {at: span for at, span in placed.items() if at in places}

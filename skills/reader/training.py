@@ -41,7 +41,7 @@ class Settings:
         head_rate: learning rate of the layers above the encoder.
         every: a step whose number is a multiple of `every` also trains on a batch with roles.
         frozen: number of layers, from the lowest, that are not trained. The embeddings of tokens
-            and positions are never trained.
+            and positions, and their layer norm, are never trained.
     """
 
     epochs: float = 2.0

@@ -26,12 +26,12 @@ _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 MOST = 4_000
 """Maximum number of words and signs of each text that `word_diff` compares word by word.
 
-The comparison takes quadratic time. If one text is longer, both are shown as replaced as a whole.
+The comparison takes quadratic time. If one text is longer, both texts are compared as a whole.
 """
 ALIKE = 0.35
 """Minimum similarity of two texts, from 0 to 1, for which `word_diff` shows the changed words.
 
-Less similar texts are shown as replaced as a whole.
+Less similar texts are shown as removed and added as a whole.
 """
 
 
@@ -51,7 +51,7 @@ def annotation(
         abstract: the abstract, if it is shown with sentence numbers. Each move is then followed by
             the numbers of the sentences that state it.
         made: True to show the line with model and date.
-        place: True to also show the backend and the address of the model.
+        place: True to also show the backend, the address and the digest of the model.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}

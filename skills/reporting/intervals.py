@@ -1,4 +1,4 @@
-"""Compute shares and numbers with their 95% intervals, as results contain them."""
+"""The shares and numbers in results, with their 95% intervals."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def _evaluations(state: State, request: Request) -> Response:
     query = request.query_params
     first, other = (by_key.get(query.get(name, "")) for name in ("a", "b"))
     if first is None or other is None:
-        return message(request, "No such evaluation", "Choose two on the page Compare.")
+        return message(request, "No such evaluation", "Choose two models on the page Compare.")
     has_names = first.model.name != other.model.name
     names = [side.model.name if has_names else side.path.stem for side in (first, other)]
     found, shown = compared(first, other), query.get("show", "")

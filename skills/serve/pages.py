@@ -116,7 +116,7 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
 
 
 def with_files(response: Response, files: Mapping[Path, Any]) -> Response:
-    """Return the same response, which `kept` then caches only until one of the files changes.
+    """Return `response`, which `kept` then caches only until one of the files changes.
 
     Args:
         files: the stamp of each file before the response was rendered (see `listing.stamp`).

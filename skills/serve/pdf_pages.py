@@ -168,8 +168,8 @@ class PdfPages:
         """
         path = check_pdf(path)
         key = _digest_of(path), name
-        with contextlib.suppress(KeyError):  # the least recently used result is removed first
-            self._answers.move_to_end(key)
+        with contextlib.suppress(KeyError):
+            self._answers.move_to_end(key)  # the least recently used result is removed first
         answer = self._answers.get(key)
         if answer is None:
             with self._lock:

@@ -19,8 +19,8 @@ class Serve(Skill):
     text = "none"
     details = (
         "The application is available only on this machine, at 127.0.0.1. Its address contains a\n"
-        "token, which can be used once, by one browser; other requests are refused. The\n"
-        "application also reads annotations that jobs are writing. Ctrl-C ends it.\n"
+        "token, which can be used once, by one browser; other browsers are refused. The\n"
+        "application also shows the annotations of running jobs. Ctrl-C ends it.\n"
         "\n"
         "Reviewers give their names in the browser. Accepted annotations are written to gold.csv\n"
         "or --gold FILE, as by /curate --review."

@@ -312,7 +312,7 @@ def _disputes(participants: Participants, request: Request) -> Response:
 
 
 def _settle(participant: Participant, request: Request) -> Response:
-    """Settle a disagreement, and redirect to the list; after an error, return the same page."""
+    """Settle a disagreement, and redirect to the list; after an error, show the dispute again."""
     fields = fields_of(request)
     key, desk = fields.get("id", ""), participant.desk
     at, dispute = _found(participant, key)

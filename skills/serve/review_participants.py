@@ -88,8 +88,9 @@ class Participants:
         if order not in ("", *get_args(Order)):
             raise UsageError(f"There is no order {order!r}.")
         queue, where, words = self._state.queue, choice["where"].strip(), choice["words"].strip()
+        # raises an error if a reviewer in a terminal uses the name
         with self._lock, name_lock(queue.locks, queue.gold, reviewer):
-            pass  # raises an error if a reviewer in a terminal uses the name
+            pass
         desk = queue.desk(
             self._read(where, words) if where or words else self.papers(),
             reviewer,

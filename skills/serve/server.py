@@ -121,7 +121,7 @@ def web_server(state: State, port: int) -> uvicorn.Server:
 
 
 def serve(call: Call) -> Result:
-    """Serve the corpus until Ctrl-C, which raises KeyboardInterrupt; return an empty result."""
+    """Serve the corpus until Ctrl-C, which ends the server and raises KeyboardInterrupt."""
     framework = selected_framework(call.options.framework, call.frameworks)
     with _corpus(call, framework) as path:
         options, settings = call.options, call.settings

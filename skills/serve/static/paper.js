@@ -1,4 +1,4 @@
-/* The page of a paper: a move highlights the sentences that state it, and a sentence its moves. */
+/* The page of a paper: a move and the sentences that state this move highlight each other. */
 
 const moves = [...document.querySelectorAll("[data-move]")];
 const places = [...document.querySelectorAll("[data-moves]")];
@@ -23,8 +23,8 @@ for (const [elements, names] of [[moves, (one) => [one.dataset.move]], [places, 
 
 for (const place of places) if (!place.matches("a")) place.tabIndex = 0;
 
-/** Return where to scroll for a move: to its highlight if the PDF page is beside the moves, or else
- * to its first sentence. */
+/** Return the element to show for a move: its highlight if the PDF page is beside the moves, or else
+ * its first sentence. */
 function shownFor(name) {
   const found = places.filter((place) => namesOf(place).includes(name));
   const highlight = found.find((place) => place.matches(".sheet a"));
