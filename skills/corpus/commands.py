@@ -79,7 +79,7 @@ def index(call: Call) -> Result:
         raise InputError(
             "is not a folder of parts",
             where=str(folder),
-            hint="Only a folder of .parquet files needs an index; a database has its own.",
+            hint="Only a folder of .parquet files needs an index; a database has its own index.",
         )
     with call.screen.progress(f"indexing {folder.name}") as tick:
         built = build(folder, _framework(call), tick, call.cancel.check)

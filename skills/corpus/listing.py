@@ -79,8 +79,9 @@ class Selection:
     """A selection of papers.
 
     Attributes:
-        words: the id of a paper, or words that must all occur in one move, or all in the title and
-            abstract. Words in double quotes must be adjacent.
+        words: the search text. If `by` is "words", the text is the id of a paper, or words that
+            must all occur in one move, or all in the title and abstract. Words in double quotes
+            must then be adjacent.
         conditions: conditions in the syntax of `/corpus filter`.
         facets: the selected values of each facet: "year", "category", "model", "state" or
             "move.NAME". A paper must have one of the selected values of each facet.

@@ -70,7 +70,7 @@ def find_files(path: Path) -> list[Path]:
     with reading(path):
         if place.is_dir():
             found = [file for file in place.iterdir() if is_part(file.name) and file.is_file()]
-            problem = f"is a folder without {SUFFIX} and .pdf files, and none of Zotero"
+            problem = f"is a folder without {SUFFIX} and .pdf files, and without zotero.sqlite"
         else:
             # Path.glob does not accept absolute patterns.
             names = {*glob.glob(str(place), recursive=True)}  # noqa: PTH207
