@@ -332,7 +332,7 @@ def _saved_or(
     Args:
         shown: the result of a command without targets.
         ids: the ids of the annotations to save.
-        title: the heading of a saved page.
+        title: the heading of a saved page or Markdown list.
         failed: failures to list on a saved page.
     """
     if not call.targets:

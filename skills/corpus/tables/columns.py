@@ -24,7 +24,7 @@ AbstractBy = Literal["column", "provenance", "id"]
 """How a table provides abstracts.
 
 "column" requires a column with abstracts. "provenance" also accepts a table with a provenance
-column, and "id" a table with an id column; the abstracts are then looked up by this column.
+column, and "id" a table with an id column. The abstracts are then looked up by provenance or id.
 """
 
 IDENTITY = ("doi", "pmid", "venue")

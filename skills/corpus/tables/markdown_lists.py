@@ -384,7 +384,7 @@ def _are_papers(found: Sequence[_Section], words: int) -> bool:
 
 
 def _sections(text: str) -> Iterator[_Section]:
-    """Yield a section for each heading, except `_HEADINGS` within a section, with its text."""
+    """Yield a section with its text for each heading, except for `_HEADINGS` within a section."""
     section: _Section | None = None
     for line in _lines(text):
         if line.level > 0 and not (section and _bare(line.text) in _HEADINGS):

@@ -37,7 +37,7 @@ ROW_GROUP = 1000
 """Number of rows in a written row group: about 5 MB with provenance, uncompressed."""
 PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
 OBJECTS = ("anchors", "checks", "provenance")
-"""Columns of JSON objects that every part has; parts of earlier versions lack `SUGGESTIONS`."""
+"""Columns of JSON objects that every part has (without `SUGGESTIONS`, which old parts lack)."""
 _WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
