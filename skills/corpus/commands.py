@@ -79,7 +79,7 @@ def index(call: Call) -> Result:
         raise InputError(
             "is not a folder of parts",
             where=str(folder),
-            hint="Only a folder of .parquet files needs an index; a database has its own.",
+            hint="Only a folder of .parquet files needs an index; a database has its own index.",
         )
     with call.screen.progress(f"indexing {folder.name}") as tick:
         built = build(folder, _framework(call), tick, call.cancel.check)
@@ -332,7 +332,7 @@ def _saved_or(
     Args:
         shown: the result of a command without targets.
         ids: the ids of the annotations to save.
-        title: the heading of a saved page.
+        title: the heading of a saved page or Markdown list.
         failed: failures to list on a saved page.
     """
     if not call.targets:

@@ -196,7 +196,7 @@ def opened(
 
 
 def selected(call: Call, corpus: Engine, conditions: Sequence[Condition]) -> list[int]:
-    """Return the ids of the current annotations that meet the conditions in the text of a command.
+    """Return the ids of the current annotations that meet all `conditions`.
 
     Papers without a value that a condition needs are left out; a notice states their number.
 

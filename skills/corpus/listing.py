@@ -71,7 +71,7 @@ COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": 
 KEPT = 16
 """Maximum number of cached lists of groups; the oldest lists are removed."""
 Group = tuple[Any, ...]
-"""The values of `COLUMNS` and of `stated`, and the number of papers with these values."""
+"""The values of the columns in `COLUMNS` and of `stated`, and the number of such papers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,9 @@ class Selection:
     """A selection of papers.
 
     Attributes:
-        words: the id of a paper, or words that must all occur in one move, or all in the title and
-            abstract. Words in double quotes must be adjacent.
+        words: the search text. If `by` is "words", the text is the id of a paper, or words that
+            must all occur in one move, or all in the title and abstract. Words in double quotes
+            must then be adjacent.
         conditions: conditions in the syntax of `/corpus filter`.
         facets: the selected values of each facet: "year", "category", "model", "state" or
             "move.NAME". A paper must have one of the selected values of each facet.

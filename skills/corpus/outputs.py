@@ -224,7 +224,7 @@ class LookedUp(Output):
     venue: str = ""
     cited: int | None = Field(None, description="number of citations, if looked up")
     retracted: bool | None = None
-    retraction: str = Field("", description='the DOI of the retraction notice; "" if there is none')
+    retraction: str = Field("", description='the DOI of the retraction notice; "" if unknown')
     looked_up: dict[str, str] = Field(
         {}, description="for each source that has the paper, the day of the lookup"
     )
@@ -326,11 +326,13 @@ class Undone(Output):
 class Pulled(Output):
     """The highlights and comments of people that were read from Zotero."""
 
-    papers: int = Field(description="number of papers with highlights, comments or nanda:reviewed")
+    papers: int = Field(
+        description="number of papers with highlights, comments or the tag FRAMEWORK:reviewed"
+    )
     highlights: int
     comments: int
     moves: int = Field(description="number of highlights whose tag is a move")
-    reviewed: int = Field(description="number of papers with the tag nanda:reviewed")
+    reviewed: int = Field(description="number of papers with the tag FRAMEWORK:reviewed")
 
 
 class MapCluster(Output):

@@ -280,7 +280,7 @@ class Corpus(Skill, DocumentSource):
         changes = {
             "add": f"adds papers and annotations to {where}{_sends(options)}",
             "fetch": f"sends the query to its sources and adds papers to {where}",
-            "complete": f"adds to the papers of {where}{_sends(options)}",
+            "complete": f"adds facts to the papers of {where}{_sends(options)}",
             "split": f"splits a paper of {where}",
             "index": "adds an index to the folder of parts",
             "set-aside": f"renames {where} if it is damaged",

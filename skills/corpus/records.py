@@ -67,8 +67,8 @@ class Failure:
     """A paper with a failed annotation.
 
     Attributes:
-        error_type: the name of the exception class in `harness.errors`.
-        reason: the message of the error, with its hint.
+        error_type: the name of the error's class.
+        reason: the text of the error: place, message and hint.
         retryable: True if a repetition of the same request may succeed.
         raw_reply: the last reply of the model, or "".
     """
@@ -103,8 +103,9 @@ def record_of(
         anchors: the anchors of the stated moves; None to compute lexical anchors.
         confidence: the confidence of each move. If the mapping is None or empty, the keys
             confidence and uncertain are omitted.
-        sections: the moves that sections of the paper state; None if no sections were read.
-        suggestions: possible passages for moves that are not stated, by move.
+        sections: the moves that sections of the paper state; None to omit the key.
+        suggestions: possible passages for moves that are not stated, by move. If no passage is
+            valid, the key is omitted.
     """
     from skills.nanda.anchors import lexical_anchors
     from skills.nanda.checks import check
@@ -136,7 +137,7 @@ The value of "where" is the name of the imported file.
 def key_of(provenance: Mapping[str, Any]) -> str:
     """Return the content key of an annotation, which is computed from its provenance.
 
-    The same work gives the same key on every machine.
+    The key of an annotation does not depend on the machine.
 
         key = "n1:" + sha256 of the canonical JSON of these values:
             input       sha256 of the abstract on one line

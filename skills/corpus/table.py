@@ -158,7 +158,7 @@ class Table:
         """Yield the rows in the order of the file, until a row is refused.
 
         Raises:
-            InputError: the row is refused, or the file cannot be read to its end (see
+            InputError: a row is refused, or the file cannot be read to its end (see
                 `rows_or_errors`).
         """
         return accepted(self.rows_or_errors())

@@ -214,7 +214,7 @@ def _paper_details(found: PaperDetails) -> str:
 
 
 def _looked_up(found: PaperDetails) -> Iterator[str]:
-    """Yield lines with the facts that were looked up for a paper, the services and the days."""
+    """Yield lines with the facts that were looked up for a paper, the sources and the days."""
     if found.retracted:
         yield "RETRACTED" + (f" by {found.retraction}" if found.retraction else "")
     known = [f"in {found.venue}"] if found.venue else []

@@ -264,10 +264,10 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
 
 
 def await_abstract(db: sqlite3.Connection, paper: Paper) -> bool:
-    """Store a paper without an abstract, and return True if a row was added.
+    """Store a paper without an abstract in `awaited`, and return True if a row was added.
 
-    No row is added if the paper is already stored, or if it has no identifier by which its abstract
-    could be looked up.
+    No row is added if `awaited` already has the paper, or if the paper has no identifier by which
+    its abstract could be looked up.
     """
     if not ids.identifiers_of(paper, paper.source):
         return False
@@ -288,14 +288,14 @@ def await_abstract(db: sqlite3.Connection, paper: Paper) -> bool:
 
 
 def count_awaited(db: sqlite3.Connection) -> int:
-    """Return the number of stored papers without an abstract."""
+    """Return the number of papers in `awaited`."""
     return int(db.execute("SELECT count(*) FROM awaited").fetchone()[0])
 
 
 def due_awaited(
     db: sqlite3.Connection, source: str, since: str
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the row id and the identifiers of each paper to look up at a source.
+    """Yield the id in `awaited` and the identifiers of each paper to look up at a source.
 
     Papers that were looked up at the source since the time `since` are omitted.
     """

@@ -1,9 +1,10 @@
 """Encode the facets of papers and moves as words of the full-text index.
 
-A facet is a property to filter by: move, year or category. The full-text index contains the text of
-each stated move, and the facet words of the move. One full-text query thus finds, for example, the
-methods of 2024 that contain a given word. A join of every matching move with its paper would take
-twenty times as long. The facet words occur in no text, and no stemmer changes these words.
+A facet is a property to filter by, such as move, year or category. The full-text index contains the
+text of each stated move, and the facet words of the move. One full-text query thus finds, for
+example, the methods of 2024 that contain a given word. A join of every matching move with its paper
+would take twenty times as long. The facet words occur in no text, and no stemmer changes these
+words.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
     """Return the paper in a row of `papers`.
 
     Args:
-        source: the value of `Paper.source`, which may include the digests in the "input" of a
-            provenance; None for `{"kind": "corpus"}`.
+        source: the value of `Paper.source`, or the "input" of a provenance, whose digests are left
+            out; None for `{"kind": "corpus"}`.
     """
     source = {"kind": "corpus"} if source is None else source
     return Paper(

@@ -323,7 +323,7 @@ DELETED, REVIEWED = "deleted", "reviewed"
 """Values of `PulledHighlight.kind` that record an action of a person, not a highlight.
 
 `DELETED`: the person has deleted a highlight of the harness, or removed the tag of its move.
-`REVIEWED`: the person has accepted all moves of an item by the tag "nanda:reviewed".
+`REVIEWED`: the person has accepted all moves of an item by a tag such as "nanda:reviewed".
 """
 
 
@@ -333,7 +333,7 @@ class PulledHighlight:
 
     Attributes:
         library: the name of the library.
-        attachment: the key of the PDF file in the library.
+        attachment: the key of the PDF file in the library; "" if `kind` is `DELETED` or `REVIEWED`.
         key: the key of the highlight in the library, or of the item if `kind` is `REVIEWED`.
         kind: the type of the highlight in Zotero, such as "highlight" or "note"; or else `DELETED`
             or `REVIEWED`.

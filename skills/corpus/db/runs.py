@@ -20,7 +20,7 @@ Status = Literal["running", "done", "failed", "interrupted"]
 def start(
     db: sqlite3.Connection, *, skill: str, source: str, model: str, settings: Mapping[str, Any]
 ) -> int:
-    """Insert a row with the status "running" for a new job, and return its id.
+    """Insert a row with the status "running" for a new job, and return the row id.
 
     If a job is killed, its row keeps the status "running".
     """

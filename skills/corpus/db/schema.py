@@ -10,7 +10,7 @@
     verdicts        the decision of a run of /curate on each row of its input
     judge_forms     the form of question that a judge answers best, as measured
     calibrations    thresholds of a judge that --calibrate has set
-    identifiers     the identifiers, title keys and Zotero keys of each row of papers
+    identifiers     the identifiers, title keys and Zotero keys of each row of `papers`
     duplicates      pairs of rows that were merged, linked or split, and the rule that decided
     reviews         gold tables of /curate --review, and the share of papers for two reviewers
     review_leases   papers that are reserved for a reviewer until a time
@@ -18,9 +18,9 @@
     measures        figures that /evaluate has computed, by digest of the function and its arguments
     embedding       the model of the vectors, and the id of the last move that was processed
     vectors         the vector of each stated move, one signed byte for each dimension
-    vector_blocks   the signs of thousands of vectors of one move, and the row ids in moves
+    vector_blocks   the signs of thousands of vectors of one move, and the ids of rows of `moves`
     awaited         papers without an abstract, until a source states the abstract
-    lookups         the last lookup of a row of papers or awaited at each source, and the result
+    lookups         the last lookup of a row of `papers` or `awaited` at each source, and the result
     zotero_highlights   highlights and comments of people in PDF files of Zotero
 
 Every primary key is declared as INTEGER PRIMARY KEY, since the full-text tables refer to the rowid.

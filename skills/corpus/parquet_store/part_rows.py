@@ -183,7 +183,7 @@ class Rows:
         except ValueError as exc:
             value, reason = None, f" ({exc})"
         if not isinstance(value, dict):
-            raise self._error(row_id, f"has {name} that are not a JSON object{reason}")
+            raise self._error(row_id, f"has no JSON object in the column {name}{reason}")
         return value
 
     def _error(self, row_id: int, problem: str) -> InputError:

@@ -381,7 +381,7 @@ def _name(name: csl.Item) -> str:
 
 
 def _key(item: csl.Item) -> str:
-    """Return the BibTeX key of an item: its id, or a key such as "mueller2024".
+    """Return the BibTeX key of an item: its id, or a key such as "muller2024".
 
     A digest of an abstract, or an id that is not a valid key (for example a DOI), is replaced by
     the name of the first author and the year. If the name has no Latin letters, only the invalid

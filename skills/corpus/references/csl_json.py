@@ -36,7 +36,7 @@ Item = dict[str, Any]
 Record = tuple[int, Item | InputError]
 """A reference in a file: the number of its first line, and the item of CSL-JSON or an error.
 
-In CSL-JSON, the number is the position in the list, from 1.
+In a CSL-JSON file, the number is the position in the list, from 1.
 """
 
 SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
@@ -72,11 +72,10 @@ def row_of(item: Item) -> dict[str, str]:
     """Return an item as a row of a table, with the columns `COLUMNS` and `SOURCE_KEYS`.
 
     The id is the arXiv id if the item is a preprint, or else the key, the DOI or the PMID. A key
-    that is a URL is not used as id.
+    that is a URL, as of a Zotero item, is not used as id.
     """
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
     key, pmid, published = text(item, "id"), pmid_of(item), date_of(item)
-    # A key may be the URL of a Zotero item, which is not used as id.
     own_key = "" if key.startswith("http") else key
     return {
         "id": (bare_arxiv_id(arxiv_id) if is_preprint(item) else "") or own_key or doi or pmid,

@@ -24,7 +24,7 @@ AbstractBy = Literal["column", "provenance", "id"]
 """How a table provides abstracts.
 
 "column" requires a column with abstracts. "provenance" also accepts a table with a provenance
-column, and "id" a table with an id column; the abstracts are then looked up by this column.
+column, and "id" a table with an id column. The abstracts are then looked up by provenance or id.
 """
 
 IDENTITY = ("doi", "pmid", "venue")
@@ -110,7 +110,7 @@ class Reader(ABC):
 
     Attributes:
         unit: the unit in which rows are counted: "line", "row", "item" or "file".
-        source_keys: keys of a row that are not columns and are kept in `Paper.source`.
+        source_keys: keys of a row that are kept in `Paper.source`, with or without a column.
         has_ids_of_several_sources: True if the column "id" may contain arXiv ids.
         has_sections: True if rows contain the sections of a paper, under "sections".
     """
@@ -302,7 +302,7 @@ class _Header:
     moves: frozenset[str]
 
     def find(self, name: str, option: str = "", *, required: bool = False) -> str | None:
-        """Return the column that matches `name`, ignoring case, or one of the headings of `name`.
+        """Return the column that is named `name`, ignoring case, or that has a heading of `name`.
 
         The headings are in `HEADINGS`. An exact match of `name` takes precedence. A column with the
         name of a move matches no heading.
@@ -331,7 +331,7 @@ class _Header:
                 hint=f"`{option} NAME` selects a column." if option else "Rename a column.",
             )
         if required and not alike:
-            # If the file has no header, the names are the texts of its first row.
+            # `listed` limits the length: without a header, the names are texts of the first row.
             raise InputError(
                 f"has no column {name!r}",
                 where=self.where,
@@ -346,7 +346,7 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
     Args:
         given: the value of `--id-column`, which is then the only column; or None.
         several: True to return a column for each id field, as in saved .jsonl files; False to
-            return only the first.
+            return only the preferred column.
     """
     if given is not None:
         column = header.find(given, "--id-column", required=True) or given

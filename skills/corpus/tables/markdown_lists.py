@@ -106,7 +106,7 @@ TITLE_WORDS = 30
 ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
 """Minimum words of an abstract without a label: for a paper with a title, and without a title."""
 TITLE_CHARS = 1000
-"""Number of characters at the start of a heading that are searched for a title in bold."""
+"""Number of characters at the start of a heading that are searched for <strong> and <b>."""
 
 
 class _Line(NamedTuple):
@@ -245,7 +245,8 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
 
     A list with labels has at least two sections with an abstract in the first `HEAD` characters.
     One section suffices if its heading is below the first level, and the section has another field
-    or an arXiv id in its heading. A heading "Abstract" within a section begins no new section.
+    or an arXiv id in its heading. Within a section, a heading "Abstract" or "Authors" begins no new
+    section.
 
     Args:
         source: the text, or the path of a file. A file that cannot be read is not a list.
@@ -383,7 +384,7 @@ def _are_papers(found: Sequence[_Section], words: int) -> bool:
 
 
 def _sections(text: str) -> Iterator[_Section]:
-    """Yield a section for each heading, except `_HEADINGS` within a section, with its text."""
+    """Yield a section with its text for each heading, except for `_HEADINGS` within a section."""
     section: _Section | None = None
     for line in _lines(text):
         if line.level > 0 and not (section and _bare(line.text) in _HEADINGS):
@@ -451,7 +452,7 @@ def _bare(label: str) -> str:
 
 
 def _title(heading: str) -> str:
-    """Return the title in a heading: the text in bold or else all text, without a number."""
+    """Return the title in a heading, without a number: the text in <strong> or <b>, or all text."""
     strong = _STRONG.search(heading[:TITLE_CHARS])
     return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
 

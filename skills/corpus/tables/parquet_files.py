@@ -37,7 +37,7 @@ ROW_GROUP = 1000
 """Number of rows in a written row group: about 5 MB with provenance, uncompressed."""
 PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
 OBJECTS = ("anchors", "checks", "provenance")
-"""Columns of JSON objects that every part has; parts of earlier versions lack `SUGGESTIONS`."""
+"""Columns of JSON objects that every part has (without `SUGGESTIONS`, which old parts lack)."""
 _WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
@@ -70,7 +70,7 @@ def find_files(path: Path) -> list[Path]:
     with reading(path):
         if place.is_dir():
             found = [file for file in place.iterdir() if is_part(file.name) and file.is_file()]
-            problem = f"is a folder without {SUFFIX} and .pdf files, and none of Zotero"
+            problem = f"is a folder without {SUFFIX} and .pdf files, and without zotero.sqlite"
         else:
             # Path.glob does not accept absolute patterns.
             names = {*glob.glob(str(place), recursive=True)}  # noqa: PTH207

@@ -1,4 +1,4 @@
-"""Write tables as .csv (RFC 4180) and .json files, and the rows of saved annotations.
+"""Write .csv (RFC 4180) and .json files, and yield the rows of saved tables.
 
 A spreadsheet program executes a cell that begins with "=", "+", "-", "@", a tab or a carriage
 return. Therefore, in .csv and .xlsx files, an apostrophe is written before a text that begins with

@@ -182,7 +182,7 @@ def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
 
 
 def _cell(value: object) -> object:
-    """Return a cell as a JSON value: dates as text, and texts without the mark of `inert`."""
+    """Return a cell as a JSON value: dates as text, and texts without the apostrophe of `inert`."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():

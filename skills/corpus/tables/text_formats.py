@@ -47,7 +47,7 @@ BLOCK = 1 << 20
 
 
 def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[str, None, None]:
-    """Yield the lines of a text file, each with "\\n" at its end.
+    """Yield the lines of a text file, with "\\n" as line ending.
 
     The encoding is detected by `encoding_of`.
 
