@@ -120,7 +120,7 @@ def _against_gold(
 
 
 def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> Reliability | None:
-    """Return the shares of right anchors by confidence; None without confidences to compare."""
+    """Return the shares of right anchors by confidence, or None without confidences."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)

@@ -135,7 +135,7 @@ _SENTENCES = {
     "cluster_key": cluster_key,
     "cluster_name": cluster_name,
 }
-"""Functions that both templates may call."""
+"""Functions that the templates of the picture and the page may call."""
 
 
 def svg(found: FieldMap) -> str:

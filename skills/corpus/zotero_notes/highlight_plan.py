@@ -171,10 +171,10 @@ def plan_highlights(
     recorded: Sequence[Entry],
     framework: Framework,
 ) -> list[Step]:
-    """Return a step for each highlight, and a deletion step for each obsolete highlight.
+    """Return a step for each highlight, and a step to delete each unedited obsolete highlight.
 
     A recorded highlight is obsolete if `highlights` contains other highlights of its item, but not
-    the recorded highlight. Obsolete highlights that a person has edited are not deleted.
+    the recorded highlight.
 
     Args:
         highlights: the highlights that the library should have.
