@@ -316,7 +316,7 @@ class ModelRunner:
         return [dict(found[at].record) if at in found else None for at in range(job.rows)]
 
     def _row(self, record: Record | None) -> Record:
-        """Return the fields of the `Answer` for a stored annotation; None is a failure."""
+        """Return the fields of the `Answer` for a stored annotation, or for a failure (None)."""
         if record is None:
             return {"moves": None, "valid": False, "tokens": None}
         made_by = record["provenance"]

@@ -54,7 +54,7 @@ _SIZES = {
     1_000_000: "100K<n<1M",
     10_000_000: "1M<n<10M",
 }
-"""The size categories of the Hub; a dataset of a category has fewer rows than the key."""
+"""The size categories of the Hub, by the number of rows below which a category applies."""
 _FOR_A_PERSON = {
     "language": ["en"],
     "task_categories": ["text-generation", "token-classification"],

@@ -1,6 +1,6 @@
 """Plan the highlights of moves in Zotero's PDF reader, and compare them with a library.
 
-A highlight is an annotation item that belongs to the PDF attachment of an item. The key of a
+A highlight is a Zotero item of the type "annotation", below a PDF attachment. The key of a
 highlight is computed from the framework, the library, the attachment and the move, so that a push
 from another computer finds the highlight. If the content of a highlight differs from all contents
 that were sent, a person has edited the highlight, and the harness does not change it.
