@@ -130,7 +130,7 @@ Record = dict[str, Any]
 
 
 def models_of(call: Call) -> dict[str, str]:
-    """Return the reply format of each model to compare, by its name in the options or registry.
+    """Return the reply format of each model to compare, by the name of the model.
 
     Without --models and --model, the models are the first model of the registry that serves
     /annotate, and its fallbacks. Each model is probed, but not loaded.
@@ -165,8 +165,8 @@ def compared(
 
     Args:
         path: the file of the corpus `db`.
-        models: the reply format of each model. A model that quotes has neither a prompt nor a seed,
-            so it annotates no paper again.
+        models: the reply format of each model. A model that only quotes abstracts has neither a
+            prompt nor a seed, so it annotates no paper again.
     """
     papers, options, wanted = subject.papers, call.options, call.options.consistency
     if wanted is None:
@@ -259,7 +259,7 @@ class ModelRunner:
         """Annotate the first papers again in every variation, and add the moves to `rows`.
 
         Papers without an annotation are left out, since a variation would become their current
-        annotation. A model that quotes annotates nothing again (see `compared`).
+        annotation. A model that only quotes abstracts annotates nothing again.
 
         Args:
             rows: the fields of the `Answer` for each paper; the key "again" is added.
@@ -316,7 +316,7 @@ class ModelRunner:
         return [dict(found[at].record) if at in found else None for at in range(job.rows)]
 
     def _row(self, record: Record | None) -> Record:
-        """Return the fields of the `Answer` for a stored annotation; None is a failure."""
+        """Return the fields of the `Answer` for a stored annotation, or for a failure (None)."""
         if record is None:
             return {"moves": None, "valid": False, "tokens": None}
         made_by = record["provenance"]

@@ -35,7 +35,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import counted, flatten
 
 _FORMAT = (
-    "Each line is an object with paper_id, sentences and labels, two lists of the same length."
+    "Each line is an object with paper_id and two lists of the same length: sentences and labels."
 )
 MAX_BYTES = 200_000_000
 """Maximum size in bytes of a saved evaluation: about 50,000 papers of one model."""
@@ -130,7 +130,7 @@ class _Line(BaseModel):
         if len(self.labels) != len(self.sentences):
             raise ValueError(f"sentences: {len(self.sentences)}, labels: {len(self.labels)}")
         if strange := [label for label in self.labels if label not in LABELS]:
-            raise ValueError(f"{strange[0]!r} is not a label; they are {', '.join(LABELS)}")
+            raise ValueError(f"{strange[0]!r} is not a label; the labels are {', '.join(LABELS)}")
         return self
 
 

@@ -44,8 +44,8 @@ class Evaluate(Skill):
         "--against FILE.json compares the first model with an earlier evaluation of the same\n"
         "papers and gold. With --fail-on-regression the exit code is 1 if a metric is worse and\n"
         "the interval of the difference excludes 0. A metric is compared by its figure over all\n"
-        "moves or, if it has none, by the figure of each move. Tokens and descriptive metrics are\n"
-        "not compared."
+        "moves or, without such a figure, by the figure of each move. Tokens and descriptive\n"
+        "metrics are not compared."
     )
     saves = (".html", ".png", ".json")
 

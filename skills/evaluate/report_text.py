@@ -92,7 +92,7 @@ def text(found: Evaluation, *, details: bool = True) -> str:
         return "\n\n".join((verdict, "\n".join(context), _overall(found, MAIN), *tables, MORE))
     context.append(
         textwrap.fill(
-            "In brackets: 95% intervals, Wilson's for a share of papers, else those of "
+            "In brackets: 95% intervals, Wilson's for a share of papers, else from "
             f"{found.resamples:,} bootstrap samples of the papers; * marks a difference whose "
             f"interval excludes 0. {directions(found)}",
             WIDTH,
@@ -232,13 +232,13 @@ def faults_of(found: Evaluation) -> str:
     if not count:
         return ""
     return (
-        f"{counted(count, 'answer')} failed by a fault of the run, not of the model, and count "
-        "against it: retry with --retry-failed"
+        f"{counted(count, 'answer')} failed by a fault of the run, but count against the model: "
+        "retry with --retry-failed"
     )
 
 
 def unmeasured(found: Evaluation) -> str:
-    """Return a hint if the consistency of a model that writes was not measured, or else ""."""
+    """Return a hint if consistency was not measured but could be measured, or else ""."""
     writes = any(one.form not in ("", QuotesForm.name) for one in found.annotators)
     if "seeds" in found.metrics or not writes:
         return ""

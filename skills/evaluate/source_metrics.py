@@ -5,7 +5,7 @@ stored anchor. A move is compared if annotation and gold state the move, and the
 anchor.
 
 The confidence of a move estimates the probability that its anchor is right. The n compared moves
-with a confidence are divided by confidence into bins B of equal width. The expected calibration
+that have a confidence are sorted by confidence into bins B of equal width. The expected calibration
 error is
 
     ECE = sum over B of |B| / n * | share of right moves in B - mean confidence in B |
@@ -120,7 +120,7 @@ def _against_gold(
 
 
 def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> Reliability | None:
-    """Return the shares of right anchors by confidence; None without confidences to compare."""
+    """Return the shares of right anchors by confidence, or None without confidences."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)

@@ -44,7 +44,7 @@ _ENDING = "-00000-of-00001.parquet"
 _OF_A_REPOSITORY = (CARD, "LICENSE", "LICENSE.md", "LICENSE.txt")
 """Files that a new repository of the Hub may contain, besides hidden files."""
 _KEPT = {
-    "kept": "you have changed what was written (--force replaces it)",
+    "kept": "you have changed its figures (--force replaces them)",
     "unreadable": "its text or its metadata cannot be read",
 }
 _SIZES = {
@@ -54,7 +54,7 @@ _SIZES = {
     1_000_000: "100K<n<1M",
     10_000_000: "1M<n<10M",
 }
-"""The size categories of the Hub; a dataset of a category has fewer rows than the key."""
+"""The size categories of the Hub, by the number of rows below which a category applies."""
 _FOR_A_PERSON = {
     "language": ["en"],
     "task_categories": ["text-generation", "token-classification"],
@@ -73,10 +73,10 @@ be under the copyright of their authors or publishers: check that you may publis
 
 
 def check(folder: Path, *, force: bool = False) -> None:
-    """Refuse a folder that is neither a dataset nor a new repository of the Hub.
+    """Refuse a folder that is neither a dataset nor a new repository, unless `force` is True.
 
     Raises:
-        UsageError: the folder contains other files, and `force` is False.
+        UsageError: the folder is refused.
     """
     if force or not folder.is_dir() or _has_annotations(folder / DATA):
         return
@@ -111,12 +111,12 @@ def save(
         split: the name of the split.
         abstracts: False to omit the texts of the abstracts.
         sections: True to add a column with the moves that were found in sections of the papers.
-        force: True to accept a folder with other files, and to replace the harness's part of the
-            card even if a person has changed it.
+        force: True to accept every folder, and to replace the harness's part of the card even if a
+            person has changed this part.
         notice: called with each sentence about the result.
 
     Raises:
-        UsageError: the folder contains other files, or another split has other columns.
+        UsageError: `check` refuses the folder, or another split has other columns.
         OutputError: a file cannot be written.
     """
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -154,8 +154,7 @@ def push(call: Call) -> Result:
 
     Raises:
         InputError: the folder is not a dataset with annotations by the framework.
-        UsageError: a person has changed the figures in the card, or the repository or the token is
-            missing.
+        UsageError: a person has changed the figures in the card, or `hub.push` raises the error.
         SkillFailed: the Hub cannot be reached, or refuses the files.
     """
     folder, options = as_path(call.text.strip()), call.options
@@ -353,7 +352,7 @@ def _moves(framework: Framework, figures: Figures) -> str:
 ## Moves
 
 Support is the share of the content words of a stated move that occur in its abstract. The checks
-are rules; no person has read the annotations for them.
+are rules, not the judgement of a person.
 
 {_table(head, rows)}
 """

@@ -43,7 +43,7 @@ def save(
     tick: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Save a copy of the PDF file of each paper, and return a report as sentences.
+    """Save a highlighted copy of each paper's PDF file, and return a report as sentences.
 
     Args:
         items: returns an iterator over the annotations.

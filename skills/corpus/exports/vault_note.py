@@ -3,9 +3,9 @@
 Texts are escaped, so that Obsidian shows Markdown, HTML and Obsidian syntax as plain text.
 
 A note links to the notes of papers with common terms. A term is a pair of adjacent words in the
-title or in a stated move; the first word must not be generic. A word with a capital inside, such as
-"LoRA", is also a term. A term is ignored if only one paper contains the term, or if more papers
-than a maximum contain the term (see `FEW`).
+title or in a stated move; the first word must not be generic. A word with an inner capital and a
+small letter, such as "LoRA", is also a term. A term is ignored if only one paper contains the
+term, or if more papers than a maximum contain the term (see `FEW`).
 """
 
 from __future__ import annotations

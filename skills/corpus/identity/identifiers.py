@@ -49,7 +49,7 @@ def doi(text: str) -> str:
     """Return the bare DOI in a DOI or DOI URL, in lower case; "" for other text.
 
     DOIs are case-insensitive (https://www.doi.org/doi-handbook). Punctuation after the DOI is
-    removed, since it belongs to the sentence.
+    removed, since it may belong to a sentence.
     """
     made = written_doi(unquote(text)).lower().split("#")[0]
     if "?" in made and "doi.org" in text.lower():  # query parameters of the URL
@@ -112,7 +112,7 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
     own = identifiers(paper.id)
     if paper.id_field == "arxiv_id":
         own.setdefault("arxiv", paper.id.lower())
-    # in another column, "2405.12345" may be an id of another source
+    # in a column other than arxiv_id, "2405.12345" may be an id of another source
     elif bare_arxiv_id(paper.id) == paper.id:
         own.pop("arxiv")
     return found | own

@@ -50,8 +50,8 @@ class Answers:
     Attributes:
         found: number of papers that the source has.
         unknown: number of papers that the source does not have.
-        left: number of papers whose request failed or was not sent. These papers are looked up if
-            the command is repeated.
+        left: number of papers whose request failed or was skipped. These papers are looked up if
+            the command is repeated, like the papers that were not reached before `stopped`.
         requests: number of requests that were sent to the source. Cached responses are not counted.
         errors: the messages of failed requests; equal messages are listed once.
         stopped: the error that ended the lookup early, or None.

@@ -156,7 +156,7 @@ class Completion:
 
 
 def _left(made: Completed) -> int:
-    """Return the number of lookups that failed or were not sent, summed over the sources."""
+    """Return the number of lookups that failed or were skipped, summed over the sources."""
     return sum(one["left"] for one in made.sources.values())
 
 

@@ -1,9 +1,9 @@
 """Recognize an id of a paper in a command, and read .txt files with lists of ids.
 
-An id is a DOI, an arXiv id, a PMID or an OpenAlex id, and may be a URL. A plain number is a PMID,
-as in lists that PubMed saves. A .txt file is a list of ids if its first line is an id and every
-line is a single word or an id; otherwise the file contains an abstract. Empty lines and comments,
-which begin with "#", are ignored.
+An id is a DOI, an arXiv id, a PMID or an OpenAlex id, and may be a URL. A .txt file is a list of
+ids if its first line is an id and every line is a single word or an id; otherwise the file contains
+an abstract. In a list, a plain number is a PMID, as in lists that PubMed saves. Empty lines and
+comments, which begin with "#", are ignored.
 """
 
 from __future__ import annotations

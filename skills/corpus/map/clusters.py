@@ -34,7 +34,7 @@ FEWEST_PAPERS = 10
 MOST = 12
 """Maximum number of clusters if --clusters is not given: the map has no space for more."""
 AVERAGE = 8
-"""Minimum mean number of papers in a cluster if --clusters is not given."""
+"""Minimum mean number of papers in a cluster if more than 2 clusters are chosen automatically."""
 SMALLEST = 3
 """Minimum number of papers in a cluster; papers in smaller groups belong to no cluster."""
 NEAR = 0.3
@@ -62,7 +62,7 @@ MOST_TERMS = 20_000
 TERMS = 4
 """Maximum number of terms in a label."""
 TYPICAL = 0.1
-"""Minimum share of the texts of a cluster that must contain a term of its label."""
+"""Minimum share of a cluster's texts that contain a term of its label; at least 2 texts."""
 MOSTLY = 0.5
 """Minimum share of the occurrences of a word that are in the same pair of words.
 

@@ -36,8 +36,8 @@ class Cell:
         papers: the indices of the papers.
         expected: the expected number of papers if both moves were independent; None in a row or
             column for papers without a cluster, and in all cells if `Matrix.papers` is 0.
-        chance: the probability of at most this number of papers if both moves were independent; 1
-            if `expected` is None.
+        chance: the probability of at most `len(papers)` papers if both moves were independent; 1 if
+            `expected` is None.
     """
 
     row: int

@@ -59,8 +59,8 @@ def gap_sentence(matrix: Matrix) -> str:
     are = "is a gap" if number == 1 else "are gaps"
     return (
         f"{number:,} of the {cells:,} pairs of clusters {are}: "
-        "fewer papers than the sizes of both clusters would make likely; chance alone would make "
-        f"about {matrix.by_chance:.0f}."
+        "fewer papers than the sizes of both clusters would make likely; by chance alone, the "
+        f"expected number is about {matrix.by_chance:.0f}."
     )
 
 
@@ -135,7 +135,7 @@ _SENTENCES = {
     "cluster_key": cluster_key,
     "cluster_name": cluster_name,
 }
-"""Functions that both templates may call."""
+"""Functions that the templates of the picture and the page may call."""
 
 
 def svg(found: FieldMap) -> str:

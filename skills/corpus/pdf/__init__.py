@@ -1,4 +1,4 @@
-"""Read PDF files as a table of papers, with PDFium in a separate process.
+"""Read, highlight and render PDF files in a separate process.
 
 pdf_files         the table of papers; restarts the process after a crash
 extraction        the front matter and the sections of a file

@@ -45,7 +45,7 @@ _NOT_KEPT = ("/Link", "/Widget", "/Popup")
 They belong to the document or to another PDF annotation.
 """
 _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
-"""Keys that refer to a page or an annotation of the earlier copy."""
+"""Keys that refer to a page or a PDF annotation of the earlier copy."""
 
 
 class Mark(TypedDict):
@@ -164,7 +164,7 @@ def _check(reader: PdfReader) -> None:
 
 
 def entry(of: Any, name: str) -> Any:
-    """Return a value of a PDF dictionary, or "" if `of` is no dictionary or lacks the key."""
+    """Return a value of a PDF dictionary, or "" if `of` lacks the key or is not a dictionary."""
     return of[name] if isinstance(of, DictionaryObject) and name in of else ""
 
 
@@ -175,7 +175,7 @@ def annotations_of(page: PageObject) -> list[Any]:
 
 
 def is_ours(annotation: Any) -> bool:
-    """Return True if the harness wrote a PDF annotation that nobody has edited since."""
+    """Return True for a highlight that the harness wrote and nobody has edited."""
     name = _name(str(entry(annotation, "/Subj")), str(entry(annotation, "/Contents")))
     return bool(entry(annotation, "/T") == AUTHOR and entry(annotation, "/NM") == name)
 
@@ -218,8 +218,8 @@ def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
         The page and the label of each highlight that a person has edited.
 
     Raises:
-        Unreadable: `copy` cannot be read or is not a copy of the original, or annotations would be
-            lost.
+        Unreadable: `copy` cannot be read or is not a copy of the original, or PDF annotations would
+            be lost.
     """
     try:
         reader = PdfReader(copy)

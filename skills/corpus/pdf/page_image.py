@@ -25,7 +25,7 @@ MOST_BYTES = 3_000_000
 SMALLER = (1.0, 0.6, 0.36, 0.2, 0.1)
 """The resolutions that are tried in turn, as shares of the full resolution."""
 MEMORY = 512_000_000
-"""The value of `least_memory` for `serve`, in bytes: a scanned page needs 100 MB."""
+"""The value of `least_memory` for `serve`, in bytes; the default is too low for scanned pages."""
 UNIT = 1000.0
 """The width that every page has in the coordinates of the returned places."""
 _FINE = 100_000

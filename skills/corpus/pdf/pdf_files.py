@@ -70,7 +70,7 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
         [found] = process.read(path, sections=list(sections))
     except Unreadable as exc:
         most = memory_for(path) // 1_000_000
-        hint = f"Is the file damaged? It may take {most:,} MB of memory." if exc.signal else None
+        hint = f"Is the file damaged? Its memory limit is {most:,} MB." if exc.signal else None
         raise InputError(str(exc), where=shown(path), hint=hint) from exc
     return dict(found)
 

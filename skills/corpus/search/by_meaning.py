@@ -1,9 +1,9 @@
 """Search moves by meaning, also combined with a search by words, and find similar papers.
 
-The moves nearest to a query vector are found in three steps. The first step compares the sign bits
-of both vectors by their Hamming distance. The second step computes the dot product of the query
-vector and the sign bits of a move, and the third step the dot product of both vectors. Each step
-considers fewer moves than the step before, and is more exact.
+The moves nearest to a query vector are found in three steps. The first step computes the Hamming
+distance of the sign bits of the query vector and of a move's vector. The second step computes the
+dot product of the query vector and the move's sign bits, and the third step the dot product of both
+vectors. Each step considers fewer moves than the step before, and is more exact.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ T = TypeVar("T", bound=Hashable)
 def search(moves: Engine, query: Query) -> Hits:
     """Return the moves that match a query by meaning, or by words and meaning.
 
-    With `query.by` "both", the ranking by words and the ranking by meaning are fused. If few moves
-    contain all words of the query, moves that contain a rare word are added. Every result contains
-    the phrases in double quotes. With "meaning", double quotes have no effect.
+    With `query.by` "meaning", double quotes have no effect. With "both", the ranking by words and
+    the ranking by meaning are fused, and every result contains the phrases in double quotes. If
+    fewer than `limit` moves contain all words, moves that contain a rare word of the query are
+    added to the ranking by words.
 
     `vectors.complete` must have been called.
     """

@@ -102,7 +102,7 @@ class Engine(ABC):
 
     @abstractmethod
     def find(self, wanted: str) -> list[StoredPaper]:
-        """Return the papers with this id, or else with this row number; see `reads.rows_of`."""
+        """Return the papers that an id or a row number identifies (see `reads.rows_of`)."""
 
     @abstractmethod
     def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:

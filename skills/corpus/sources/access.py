@@ -39,9 +39,9 @@ TIMEOUT = 20.0
 RETRIES = 3
 """Number of retries of a failed request.
 
-The pause before the first retry is the delay of the source, but at least 1 s. If the delay is below
-0.1 s, this pause is 10 times the delay. Each further pause is twice as long as the pause before. A
-longer pause that the source asks for takes precedence.
+The pause before the first retry is the longer of 1 s and the delay of the source; with a delay
+below 0.1 s, it is 10 times the delay. Each further pause is twice as long as the pause before. A
+longer pause that the source requests takes precedence.
 """
 LONGEST_WAIT = 60.0
 """Maximum pause in seconds; a request fails if the source asks for a longer pause."""
@@ -366,7 +366,7 @@ class JsonSource(Source):
         except (ValueError, RecursionError) as exc:
             raise self.failed("the response is not JSON, or cut off") from exc
         if not self.is_answer(found):
-            raise self.failed("the response is not an answer of its API")
+            raise self.failed("the response does not have the documented form")
         return found
 
     def get(self, path: str, parameters: Mapping[str, str]) -> Any:

@@ -54,7 +54,7 @@ class SemanticScholar(JsonSource):
             return {}
         papers = self.read(response)
         if not isinstance(papers, list) or len(papers) != len(values):
-            raise self.failed(f"it has not one entry for each of {len(values)} ids")
+            raise self.failed(f"the response does not have one entry for each of {len(values)} ids")
         both = zip(values, papers, strict=True)
         return {value: self._paper(paper) for value, paper in both if isinstance(paper, Mapping)}
 

@@ -1,6 +1,6 @@
 """Plan the highlights of moves in Zotero's PDF reader, and compare them with a library.
 
-A highlight is an annotation item that belongs to the PDF attachment of an item. The key of a
+A highlight is a Zotero item of the type "annotation", below a PDF attachment. The key of a
 highlight is computed from the framework, the library, the attachment and the move, so that a push
 from another computer finds the highlight. If the content of a highlight differs from all contents
 that were sent, a person has edited the highlight, and the harness does not change it.
@@ -171,10 +171,10 @@ def plan_highlights(
     recorded: Sequence[Entry],
     framework: Framework,
 ) -> list[Step]:
-    """Return a step for each highlight, and a deletion step for each obsolete highlight.
+    """Return a step for each highlight, and a step to delete each unedited obsolete highlight.
 
     A recorded highlight is obsolete if `highlights` contains other highlights of its item, but not
-    the recorded highlight. Obsolete highlights that a person has edited are not deleted.
+    the recorded highlight.
 
     Args:
         highlights: the highlights that the library should have.

@@ -9,8 +9,8 @@ A note has this form:
     <p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
 
 Zotero's editor rewrites the markup of a note, and removes comments and unknown elements. Therefore
-the mark at the end of a note is text. It contains the name of the framework, and a digest of the
-preceding text without blanks. If the digest matches, no person has changed the note.
+the mark at the end of a note is text. The mark contains the name of the framework, and a digest of
+the preceding text without blanks. If the digest matches, no person has changed the note.
 
 `Record` and `Step` are also used for highlights (see `highlight_plan`).
 """

@@ -243,7 +243,7 @@ def _selected(
 
 
 def no_items() -> NothingFound:
-    """Return the error for papers of which none comes from Zotero."""
+    """Return the error that none of the papers comes from Zotero."""
     return NothingFound(
         "none of the papers comes from Zotero",
         hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
