@@ -15,7 +15,7 @@ from skills.finetune.tokenization.prepare import Renderer, row_inputs
 from skills.finetune.tokenization.prepared_rows import read_prepared
 
 TEMPLATE_TOKENS = 16
-"""Assumed number of tokens that a chat template adds to a row, if the template is not available.
+"""Assumed number of tokens that a chat template adds to a row, if only the texts are counted.
 
 ChatML adds 4 tokens and one or two line breaks to each of system text, prompt and completion.
 """

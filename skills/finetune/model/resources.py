@@ -220,7 +220,7 @@ class Artifact:
     """A file or folder that a run writes.
 
     Attributes:
-        path: the last part of this path may be a glob pattern that matches several files.
+        path: the last part of this path may be a glob pattern for several files or folders.
         bytes: the size of the complete file or folder.
         present: number of bytes that exist already.
     """
