@@ -200,7 +200,10 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield messages about left-out rows, and about ids in --dev or --test that no row has."""
+    """Yield messages about left-out rows, and about ids listed in --dev or --test that no row has.
+
+    The ids in a file that --dev or --test names are not checked.
+    """
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),

@@ -95,7 +95,7 @@ class OllamaOptions(NameOptions):
     host: str | None = Field(
         None,
         description="the Ollama server that receives the model; default: the server of "
-        "OLLAMA_HOST or of this machine, which only receives the model if you agree in a session",
+        "OLLAMA_HOST or of this machine, if your registry names it or you agree in a session",
     )
 
 
