@@ -350,7 +350,7 @@ class _Training:
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
         """Return the gain in accuracy over the starting reader.
 
-        If the starting reader has another framework, the comparison is with the baseline
+        If the starting reader has another framework, the gain is over the baseline
         `fitting.by_place`.
 
         Args:

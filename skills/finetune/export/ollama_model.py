@@ -50,7 +50,7 @@ def create_in_ollama(context: StageContext) -> Entry:
     Raises:
         InputError: the Modelfile or a file named in it is missing or cannot be used.
         ModelUnavailable: no server answers.
-        UsageError: a server of this version cannot create the model, or the user does not agree.
+        UsageError: the server's version does not support the model, or the user does not agree.
         HarnessError: the server refuses a request.
     """
     plan, run_dir, screen = ollama_plan(context), context.run_dir, context.call.screen

@@ -109,7 +109,7 @@ class TrainingCallbacks:
     Attributes:
         stop_requested: a function that returns True if the run must end after the current step.
         update: a function that refreshes the progress display.
-        saved: step of the latest checkpoint that this run of the trainer saved; 0 before the first.
+        saved: step of the latest checkpoint of this process; 0 before the first checkpoint.
         tokens: number of tokens of all steps that this process has finished, without padding.
         seconds: duration of these steps in seconds.
         step_tokens: number of tokens of the current step in all ranks, without padding.
