@@ -64,7 +64,8 @@ def build_dataset(
 
     Args:
         gold_csv, agent_csv, curated_csv: a table (`skills.corpus.table`), several tables, or None.
-        curated_only: leave out agent rows that were not curated, whatever `choices` contains.
+        curated_only: True to leave out agent rows that were not curated, whatever `choices`
+            contains.
         dev, test: tables, .txt files of ids, or comma-separated ids. Their papers, and all copies
             of these papers, are held out of training.
         choices, reading: see `Choices` and `Reading`; None for the defaults.
@@ -90,8 +91,8 @@ def build_dataset(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune dataset` with the arguments as options, and return the exit code.
 
-    The data set is saved to `--out PATH` or `-o PATH`. If `argv` is None, the arguments are those
-    of the process, and the function may end the process.
+    The data set is saved to `--out PATH` or `-o PATH`. Without `argv`, the arguments of the process
+    are used, and the function may end the process.
     """
     from harness.cli.main import run_script
 

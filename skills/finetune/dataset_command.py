@@ -25,14 +25,14 @@ from skills.nanda.text import counted
 
 MANIFEST_VERSION = 1
 NAMED_ROWS = 5
-"""Maximum number of rows that are printed for each reason; the manifest lists all rows."""
+"""Maximum number of left-out rows that are printed for each reason; the manifest lists all."""
 
 
 def make_dataset(call: Call) -> Result:
     """Run `/finetune dataset`, and return its result.
 
     Raises:
-        UsageError: the line has text besides options, or an input table would be overwritten.
+        UsageError: the line has text besides options, or an input file would be overwritten.
         InputError: a table or an option is invalid.
     """
     options = call.options
@@ -200,7 +200,10 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield messages about left-out rows, and about ids in --dev or --test that no row has."""
+    """Yield messages about left-out rows, and about ids listed in --dev or --test that no row has.
+
+    The ids in a file that --dev or --test names are not checked.
+    """
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),

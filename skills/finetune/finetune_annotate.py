@@ -29,7 +29,7 @@ DEFAULT_DATA = "train.jsonl"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune` with the arguments, and return the exit code.
 
-    Without `argv`, the arguments of the process are used, and the process exits after the run.
+    Without `argv`, the arguments of the process are used, and the function may end the process.
     Under torchrun, only rank 0 runs the command; the other ranks only take part in the training.
     """
     from skills.finetune import ranks

@@ -162,7 +162,8 @@ def make_plan(
     Raises:
         InputError: the data, the base or the adapter to start from is invalid, or the base is
             unknown.
-        UsageError: there are no rows, or the recipe names a layer that the base does not have.
+        UsageError: there are no prepared rows and no data set, or the recipe names a layer that the
+            base does not have.
     """
     machine, facts = machine or resources.of_run(context), _shapes(context)
     lora_adapters.open_start(context, facts)
@@ -211,7 +212,7 @@ def _shapes(context: StageContext) -> BaseFacts:
     """Return the shapes of the base, from its files or from the published list.
 
     Raises:
-        InputError: the base is not on this machine and not in the list.
+        InputError: the base is neither on this machine nor in the list, or cannot be a base.
     """
     base = context.recipe.base
     facts = describe(context) or published(base)

@@ -15,7 +15,7 @@ from skills.finetune.tokenization.prepare import Renderer, row_inputs
 from skills.finetune.tokenization.prepared_rows import read_prepared
 
 TEMPLATE_TOKENS = 16
-"""Assumed number of tokens that a chat template adds to a row, if the template is not available.
+"""Assumed number of tokens that a chat template adds to a row, if only the texts are counted.
 
 ChatML adds 4 tokens and one or two line breaks to each of system text, prompt and completion.
 """
@@ -28,11 +28,12 @@ class PlannedRows:
     """The numbers of tokens of the rows of a run.
 
     Attributes:
-        lengths: number of tokens of each row, prompt and completion together.
-        completions: number of tokens of each completion, including the end token.
+        lengths: number of tokens of each training row, prompt and completion together.
+        completions: number of tokens of the completion of each training row, including the end
+            token.
         dev: number of dev rows.
-        too_long: number of rows longer than `max_length`. The stage `prepare` refuses such rows;
-            `lengths` and `completions` do not contain them.
+        too_long: number of training rows longer than `max_length`. The stage `prepare` refuses such
+            rows; `lengths` and `completions` do not contain them.
         source: the method of counting, as a clause.
         estimated: True if the numbers of tokens are estimates.
         sample: the text of one row, for display.

@@ -95,7 +95,7 @@ class OllamaOptions(NameOptions):
     host: str | None = Field(
         None,
         description="the Ollama server that receives the model; default: the server of "
-        "OLLAMA_HOST or of this machine, which only receives the model if you agree in a session",
+        "OLLAMA_HOST or of this machine, if your registry names it or you agree in a session",
     )
 
 
@@ -198,15 +198,15 @@ class Finetune(Skill):
         "\n"
         "`gold.csv --reader --as-name my-annotator` trains the reader, which finds moves, on a\n"
         "table of 20 or more reviewed papers. The training takes minutes on a CPU. The new reader\n"
-        "is registered if it makes more right decisions on held-out papers than the present\n"
-        "reader, or with --force. The same line continues a stopped run.\n"
+        "is registered if it makes more right decisions on held-out papers than the reader that\n"
+        "training started from, or with --force. The same line continues a stopped run.\n"
         "\n"
         "A single stage takes the folder of a run: `merge ft`. A stage whose inputs are unchanged\n"
         "is skipped. `--resume` continues an interrupted training with its settings; `--force`\n"
         "starts again, and moves the earlier training to OUT/earlier-1.\n"
         "\n"
         "A data set has one row per paper: gold overrides curated, and curated overrides agent.\n"
-        "Rows without an abstract or without all moves, papers of --dev and --test, and\n"
+        "Rows that lack the abstract or a move, papers of --dev and --test, and\n"
         "near-duplicate abstracts are left out; train.manifest.json lists them with reasons."
     )
     text = "optional"

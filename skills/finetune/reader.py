@@ -1,11 +1,11 @@
 """/finetune TABLE --reader: train a reader for /annotate on reviewed papers.
 
-Training starts from the first reader in the registry that serves the framework and was not trained
-on papers of the table. In a cross-validation with `FOLDS` folds, one reader for each fold is
-trained on the other folds, and predicts the moves of the papers in the fold. If these predictions
-are better than the predictions of the starting reader, a reader trained on all papers is
-registered. OUT/reader-KEY contains the predictions for each fold, and the final reader. If the
-command is repeated, it continues with these files.
+Training starts from the first reader in the registry that serves the task of the framework
+(`framework.task_of`) and was not trained on papers of the table. In a cross-validation with `FOLDS`
+folds, one reader for each fold is trained on the other folds, and predicts the moves of the papers
+in the fold. If these predictions are better than the predictions of the starting reader, a reader
+trained on all papers is registered. OUT/reader-KEY contains the predictions for each fold, and the
+final reader. If the command is repeated, it continues with these files.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def run(call: Call) -> Result:
 
 
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
-    """Fetch and return the first reader for `framework` that was trained on no paper in `gold`.
+    """Return the first reader for the task of `framework` that was trained on no paper in `gold`.
+
+    The file of the reader is downloaded if necessary.
 
     Raises:
         ModelUnavailable: there is no such reader, or a registered file is not a reader.
@@ -331,7 +333,7 @@ class _Training:
         self.call.screen.notice(f"{name}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
-        """Return figures fitted on all folds, and for each fold figures fitted on the others.
+        """Return figures fitted on all folds, and for each fold figures fitted on the other folds.
 
         The figures are thresholds and scales. With fewer than `ENOUGH` papers, or without a stated
         move, the figures of the starting reader are returned.
@@ -348,7 +350,7 @@ class _Training:
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
         """Return the gain in accuracy over the starting reader.
 
-        If the starting reader has another framework, the comparison is with the baseline
+        If the starting reader has another framework, the gain is over the baseline
         `fitting.by_place`.
 
         Args:

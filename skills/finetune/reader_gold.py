@@ -2,7 +2,8 @@
 
 The place of a move is known exactly if `exact_spans` finds each passage of the move in the
 abstract, word for word. Otherwise, the stored anchor of the move is used. If the table has no valid
-anchor of the move, `anchors.lexical_anchors` selects the sentences that share most words with it.
+anchor of the move, `anchors.lexical_anchors` selects the sentences that share most words with the
+move.
 """
 
 from __future__ import annotations

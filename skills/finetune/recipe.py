@@ -63,9 +63,9 @@ class Adapter(Strict):
     Attributes:
         targets: names of the layers with an adapter, or "all-linear" for every linear layer except
             the output.
-        start_from: the adapter that training starts from, with the same r, alpha and targets; None
-            for a new adapter. The value names a folder of peft, the GGUF of an adapter, or a model
-            of the registry with an adapter.
+        start_from: the adapter that training starts from, which must have the r, alpha and targets
+            of the recipe; None for a new adapter. The value names a folder of peft, the folder of a
+            run, the GGUF of an adapter, or a model of the registry with an adapter.
     """
 
     r: int = Field(16, ge=1, le=1024)

@@ -1,4 +1,4 @@
-"""Read and validate the rows of a data set, and write prompts and completions.
+"""Read and validate rows of annotations, and write their prompts and completions.
 
 The form `TaggedForm` writes prompt and completion. `/annotate` uses the same form for the requests
 to tuned models and for parsing their answers, so that training and use cannot diverge. The texts

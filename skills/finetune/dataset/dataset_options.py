@@ -1,4 +1,4 @@
-"""The options of a data set, shared by all commands that build one."""
+"""The options of all commands that build a data set."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class DatasetOptions(SkillOptions):
         WEIGHTS["curated"], description="the training weight of a curated row"
     )
     agent_weight: Weight = Field(
-        WEIGHTS["agent"], description="the training weight of a row that was not curated"
+        WEIGHTS["agent"], description="the training weight of an agent row"
     )
     rare_weight: Weight = Field(
         1.0,

@@ -50,7 +50,7 @@ T = TypeVar("T")
 RUN = 3
 """Number of words in a run."""
 COMMON = 100
-"""Maximum number of abstracts with a run that is used to find similar abstracts.
+"""A run that occurs in more than this number of abstracts is not used to find similar abstracts.
 
 Rare runs suffice: two abstracts with a similarity of 0.5 share two thirds of their runs.
 """

@@ -58,8 +58,8 @@ def push(call: Call) -> Result:
     """Push the adapter, GGUF files, Modelfile and card of a model; return the command's result.
 
     Raises:
-        UsageError: the model, the repository or the token is missing, or a person has changed the
-            figures of the card.
+        UsageError: the model, the repository or the token is missing, the user does not agree, or a
+            person has changed the figures of the card.
         InputError: the evaluation measured another model, or the folder of the run is incomplete.
         ModelError: a file of the model is missing, or differs from the registered file.
         SkillFailed: the Hub cannot be reached, or refuses the files.

@@ -39,7 +39,8 @@ COMMENTS = (
     "uses it. A Go template written here would replace it.",
     "No SYSTEM: every row of the training data starts with a system message, and /annotate sends\n"
     "this message. A SYSTEM line would only apply to requests without a system message.",
-    "The end-of-turn token that the model was trained to write, and the end of an annotation.",
+    "The stop texts: the end-of-turn token that the model was trained to write, and the end of an\n"
+    "annotation.",
 )
 ADAPTER_COMMENT = (
     "The adapter alone, on the base it was trained on. Ollama accepts this up to 0.34.0; from\n"

@@ -41,7 +41,7 @@ ABSTRACT = (
 )
 """An invented abstract that the created model annotates as a check."""
 SHOWN = 300
-"""Number of characters of the answer that are stored in the manifest."""
+"""Maximum number of characters of the answer that are stored in the manifest."""
 
 
 def create_in_ollama(context: StageContext) -> Entry:
@@ -50,7 +50,7 @@ def create_in_ollama(context: StageContext) -> Entry:
     Raises:
         InputError: the Modelfile or a file named in it is missing or cannot be used.
         ModelUnavailable: no server answers.
-        UsageError: the server's version cannot create the model, or the user does not agree.
+        UsageError: the server's version does not support the model, or the user does not agree.
         HarnessError: the server refuses a request.
     """
     plan, run_dir, screen = ollama_plan(context), context.run_dir, context.call.screen
@@ -335,8 +335,8 @@ def _prompt(
     found = ollama.render(plan.model, messages)
     if found is None:
         yield (
-            f"Ollama {version} does not return the prompt it builds, so it cannot be "
-            "compared; 0.11.5 and later do"
+            f"Ollama {version} does not return the prompt it builds, so the prompt cannot be "
+            "compared; 0.11.5 and later versions return it"
         )
         return
     wanted = rendered(gguf, messages)

@@ -1,4 +1,4 @@
-"""Read the shapes of a base, and the types and shapes of tensors in files, without the weights.
+"""Read the shapes of a base, and the types and shapes of tensors, without reading the weights.
 
 The published shapes of the bases that are most often used are listed here, so that a run can be
 planned before gigabytes are downloaded.

@@ -220,7 +220,7 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
 
 
 def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
-    """Check that the unpacked tokenizer and the engine find equally many tokens in `PROBES`.
+    """Check that the engine counts as many tokens as the unpacked tokenizer in each of `PROBES`.
 
     Raises:
         InputError: the numbers of tokens of a text differ.
@@ -307,7 +307,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Return True if an unpacked folder contains config.json and all its weights."""
+    """Return True if a folder of an unpacked base contains config.json and all weights."""
     try:
         return bool(read_weights(folder).files) and (folder / "config.json").is_file()
     except InputError:
@@ -326,7 +326,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def unpack(gguf: Path, folder: Path) -> None:
-    """Write a GGUF into `folder` in the format of transformers, in bfloat16.
+    """Write the model of a GGUF into `folder` in the format of transformers, in bfloat16.
 
     Raises:
         InputError: transformers cannot read the model.

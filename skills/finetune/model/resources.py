@@ -220,7 +220,7 @@ class Artifact:
     """A file or folder that a run writes.
 
     Attributes:
-        path: the last part of this path may be a glob pattern that matches several files.
+        path: the last part of this path may be a glob pattern for several files or folders.
         bytes: the size of the complete file or folder.
         present: number of bytes that exist already.
     """
@@ -239,10 +239,10 @@ class Artifact:
 def artifacts(
     facts: BaseFacts, context: StageContext, *, tokens: int, checkpoints: int
 ) -> tuple[Artifact, ...]:
-    """Return the files that the stages write into the run's folder, and the base in the cache.
+    """Return the large artifacts of the stages in the run's folder, and the base in the cache.
 
     Args:
-        tokens: number of tokens of all rows.
+        tokens: number of tokens of all training rows.
         checkpoints: maximum number of checkpoints that exist at the same time.
 
     Raises:
@@ -359,7 +359,7 @@ class Machine:
 
 @low_spin_openmp()  # this function may be the first to import torch
 def this_machine(processes: int = 1, *, is_sharded: bool = False) -> Machine:
-    """Return the resources of this machine; GPUs are only detected if torch is installed.
+    """Return this machine's resources; GPUs and `fast` are detected only if torch is installed.
 
     On a CPU without AVX-512, `fast` does not contain bfloat16: oneDNN computes it in plain loops,
     which takes 9 times as long as float32 in the forward pass, and 47 times as long in the backward

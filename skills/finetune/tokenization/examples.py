@@ -93,8 +93,8 @@ class Example:
     """A row of a data set.
 
     Attributes:
-        sha256: SHA-256 of the abstract as given in the data set, or else the `abstract_digest` of
-            the user's message.
+        sha256: the value of `sha256` in the line, or else the `abstract_digest` of the user's
+            message.
         messages: the messages before the completion, for a chat template.
         where: the file and the line of the row.
     """

@@ -307,7 +307,7 @@ class Renderer:
         """Return the decisions of a completion, as in `Row.decisions`.
 
         Args:
-            before: the prompt if it is tokenized together with the completion, or else "".
+            before: the prompt if the completion was tokenized together with it, or else "".
             tokens_before: number of tokens of the prompt if `before` is "", or else 0.
         """
         text = example.completion

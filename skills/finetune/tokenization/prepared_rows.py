@@ -79,7 +79,7 @@ class Prepared:
 
 
 def prepared_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file of the prepared data, by file name.
+    """Return the SHA-256 of train.jsonl, dev.jsonl and prepared.json, by file name.
 
     Raises:
         InputError: no data is prepared.

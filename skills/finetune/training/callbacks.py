@@ -65,7 +65,7 @@ class Schedule:
 
 
 def schedule(rows: int, training: Training) -> Schedule:
-    """Return the numbers of steps for `rows` training rows; an incomplete step counts as one."""
+    """Return the numbers of steps for `rows` training rows; an incomplete step counts as a step."""
     batches = math.ceil(rows / training.batch)
     per_epoch = math.ceil(batches / training.accumulation)
     total = math.ceil(training.epochs * per_epoch)
@@ -109,7 +109,7 @@ class TrainingCallbacks:
     Attributes:
         stop_requested: a function that returns True if the run must end after the current step.
         update: a function that refreshes the progress display.
-        saved: step of the latest checkpoint, 0 without a checkpoint.
+        saved: step of the latest checkpoint of this process; 0 before the first checkpoint.
         tokens: number of tokens of all steps that this process has finished, without padding.
         seconds: duration of these steps in seconds.
         step_tokens: number of tokens of the current step in all ranks, without padding.

@@ -1,8 +1,8 @@
 """Write and check checkpoints, and handle earlier trainings in the folder of a run.
 
 The trainer writes a checkpoint into a temporary folder. `seal` adds checkpoint.json, with the
-SHA-256 of each file, and then renames the folder. If the process is killed, the earlier checkpoints
-are complete. The digests reveal later damage.
+SHA-256 of each file, and then renames the folder. So each checkpoint is complete, even if the
+process is killed. The digests reveal later damage.
 
 On resume, transformers merely warns if the batch size or the intervals of logging, evaluation and
 saving have changed, and does not notice changed data, a changed learning rate or a changed seed. So

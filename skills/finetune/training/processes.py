@@ -62,7 +62,7 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train in this process, as one rank; return the last saved step, 0 without a saved step.
+    """Train in this process, as one rank; return the last step that this call saved, or 0.
 
     Args:
         pace: the progress, which each step updates.
@@ -184,7 +184,7 @@ def _too_little_memory(watch: TrainingCallbacks) -> SkillFailed:
 
 
 def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken) -> int:
-    """Train in new processes; return the last saved step, 0 without a saved step.
+    """Train in new processes; return the last step that this call saved, or 0.
 
     Raises:
         HarnessError: the error of the rank that failed first; the errors are as for `optimize`.
@@ -320,11 +320,12 @@ def follow() -> int:
 
 def _lead(out: IO[str]) -> None:
     """Train as rank 0: read the `TrainingRun` from stdin, and report progress to `out`."""
+    # Unbuffered, since a thread in a buffered read would block the exit of Python.
     stdin, cancel = os.fdopen(0, "rb", buffering=0), StopToken()
     text = stdin.readline().decode()
 
     def stop_at_the_end() -> None:
-        stdin.read(1)  # a thread in a buffered read would block the exit of Python
+        stdin.read(1)
         cancel.set()
 
     threading.Thread(target=stop_at_the_end, daemon=True).start()

@@ -150,7 +150,7 @@ def _optimized(
     shutil.rmtree(run.folder / checkpoints.STAGING, ignore_errors=True)
     screen.notice(
         f"train: {rows:,} rows, {last - run.start_step:,} of {last:,} steps to do, "
-        f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
+        f"{run.recipe.training.rows_per_step:,} rows each; the first step shows the time per step"
     )
     if checkpoint is not None and run.recipe.adapter.dropout:
         # A checkpoint contains a file for each process, with the random state of the process.

@@ -329,9 +329,9 @@ def load_model(
     """Return the base with a new adapter, which has no effect yet.
 
     Only the adapter is trainable. The result is the same as after `prepare_model_for_kbit_training`
-    of peft, except that weights which are not quantized keep their type. In float32, the embedding
-    and output layer of a 7B model would need 4.4 GB instead of 2.2 GB. Norms compute in float32,
-    and the adapter is in float32.
+    of peft, except that weights which are not quantized keep their type: in float32, as in peft,
+    the embedding and output layer of a 7B model would need 4.4 GB instead of 2.2 GB. Norms compute
+    in float32, and the adapter is in float32.
 
     This function seeds torch with the seed of the recipe, since the adapter's weights are random.
 
@@ -417,7 +417,7 @@ def _unpack(model: Any, compute: Any) -> None:
 
 
 def _with_adapter(model: Any, recipe: Recipe) -> Any:
-    """Return the model with a new adapter; `resources.adapted` checked that its layers exist."""
+    """Return the model with a new adapter; `resources.adapted` checked the names of its layers."""
     from peft import LoraConfig, get_peft_model
 
     adapter = recipe.adapter
