@@ -40,10 +40,9 @@ NEVER_UNSTATED = ("claim", "method")
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Divisors of the framework's `max_chars` that give the limits of a move in words.
 
-A move that does not quote the abstract has at most `max_chars` / 7 words, and at least
-`max_chars` / 50. If `max_chars` is small, a move may therefore be shorter than a sentence. With the
-320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the gold
-have 6 to 44 words.
+A move that does not quote the abstract may have `max_chars` / 50 to `max_chars` / 7 words. If
+`max_chars` is small, a move may therefore be shorter than a sentence. With the 320 characters of
+the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the gold have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
 """Minimum number of content words of a quote to which the minimum length does not apply.

@@ -58,7 +58,7 @@ class Anchor(TypedDict):
 
     Attributes:
         sentences: numbers of the sentences of the abstract, counted from 1, in order; [] if
-            unknown.
+            lexical alignment finds no sentence.
         spans: the start and the end of each span in the abstract, in characters.
         by: the origin of the anchor: "model", "reviewer", or "lexical" for lexical alignment.
         referent: the name that replaces the first words of the move; missing without such a name.
@@ -184,11 +184,11 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
     """Return a copy of a record with the anchors moved to a new layout of the abstract.
 
-    Invalid anchors are left out when anchors are moved.
+    Invalid anchors are left out. If the two abstracts are equal, or differ in more than line breaks
+    and blanks, all anchors stay as they are.
 
     Args:
-        before, after: the old and the new abstract. If they are equal, or differ in more than line
-            breaks and blanks, the anchors stay as they are.
+        before, after: the old and the new abstract.
     """
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):

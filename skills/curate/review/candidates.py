@@ -45,7 +45,7 @@ CHUNK = 500
 class Candidates:
     """The annotations under review, in the order in which they are offered.
 
-    Each annotation is read when it is first used.
+    Annotations of the corpus are read when they are first used.
 
     Attributes:
         keys: the keys of the annotated papers (`Item.key`), in the order of the review.
