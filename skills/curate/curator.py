@@ -178,9 +178,9 @@ class Verdict:
     """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
-        reasons: the codes of the gates' findings. Without findings, the names of the personas whose
-            vote is a fail; if the annotation is undecided, `INVALID` precedes these names. Empty
-            unless the annotation is rejected or undecided.
+        reasons: empty unless the annotation is rejected or undecided. The codes of the gates'
+            findings or, without findings, the names of the personas whose vote is a fail; if the
+            annotation is undecided, `INVALID` precedes these names.
         ballot: the votes, or None if there are no votes.
         passes: the result of each persona's vote: True for a pass, False for a fail, None for an
             invalid vote; empty without a ballot.

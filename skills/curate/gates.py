@@ -105,7 +105,7 @@ The foreign passages of the gold have at most 4 content words.
 PHRASE = 4
 """Number of words of a repeated phrase."""
 STRANGE_IN_PHRASE = 2
-"""A phrase is foreign if the abstract lacks at least this number of its content words.
+"""Minimum number of content words of a foreign phrase that are not in the abstract.
 
 Three annotations of the gold repeat a foreign phrase. With a minimum of 1, 36 annotations would
 repeat a foreign phrase.

@@ -8,10 +8,10 @@ Lexical alignment selects one or two sentences. The first is the sentence with t
 recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the length of the
 longest common subsequence of stemmed words, divided by the number of words of the move. Only
 sentences that share a content word with the move are considered, so an anchor may have no sentence.
-The second sentence is selected by the content words of the move that the first sentence lacks: it
-has the longest common subsequence with these words. This subsequence must have at least `FEWEST`
-words, and at least the share `SHARE` of the content words of the move. Of equally good sentences,
-the earlier sentence is selected.
+The second sentence has the longest common subsequence with the content words of the move that the
+first sentence lacks. This subsequence must have at least `FEWEST` words, and at least the share
+`SHARE` of the content words of the move. Of equally good sentences, the earlier sentence is
+selected.
 
 3,211 moves of gold_train.csv and gold_train_cs.csv share a run of four words or more with exactly
 one sentence. ROUGE-L recall selects that sentence for 89.1% of these moves, ROUGE-L F1 for 88.9%,

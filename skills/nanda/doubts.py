@@ -108,7 +108,7 @@ _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""For some words of a move, the stems of the abstract that have the same meaning."""
+"""The stems that count as occurrences of a word of a move in the abstract, for some words."""
 REPEATED_RUN = 3
 """Length of a run of content words that a move must not repeat.
 

@@ -320,8 +320,8 @@ def _find(row: TableRow, places: Places) -> Paper | str:
 def with_words(items: Collection[Item], words: str, framework: Framework) -> set[str]:
     """Return the keys of the annotations that contain all words and phrases in `words`.
 
-    They must all occur in one stated move, or all in title and abstract. Case and inflection are
-    ignored. An annotation is also found if `words` is the id of its paper.
+    The words must all occur in one stated move, or all in title and abstract. Case and inflection
+    are ignored. An annotation is also found if `words` is the id of its paper.
 
     Raises:
         InputError: `words` contains no word.
