@@ -256,8 +256,8 @@ MOST_NUMBERS, MOST_OTHERS = 20, 200
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
     """Return the numerals of `text` that have the context of another number in the abstract.
 
-    If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
-    Numerals that the abstract lacks are ignored.
+    If the abstract has "accuracy is 93% and fuel saving is 17%", the move "accuracy is 17%" is
+    doubtful. Numerals that the abstract lacks are ignored.
     """
     if not _DIGIT.search(text):
         return []
