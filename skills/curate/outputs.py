@@ -118,8 +118,8 @@ class BorderlineRow(Output):
     decision: str
     votes: int
     distance: float = Field(
-        description="of the scores that must change to reverse the decision, the largest distance "
-        "to the threshold; 0 if the annotation is undecided",
+        description="largest distance to the threshold among the scores that must change to "
+        "reverse the decision; 0 if the annotation is undecided",
     )
 
 
