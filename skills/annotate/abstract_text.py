@@ -18,7 +18,9 @@ from skills.nanda.paper import Paper, own_id
 from skills.nanda.sentences import heading_end
 
 TITLE_WORDS = 30
-"""Maximum number of words of a first line that is a title; titles in gold_train.csv have up to 21.
+"""Maximum number of words of a first line that counts as the title.
+
+Titles in gold_train.csv have up to 21 words.
 """
 
 # Possessive quantifiers prevent backtracking where adjacent parts match the same characters.
@@ -94,10 +96,10 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
     The title is a Markdown heading at the beginning of the text, or else a short first line. The
     line must not end with a full stop, and an empty line and more text must follow. The abstract is
-    the content of LaTeX's environment `abstract`; the title is then "". Without this environment,
-    the abstract is the text from a line "Abstract" to the next heading. Without such a line, it is
-    the text after the title and a label "Abstract:", if any. A title or an abstract in YAML front
-    matter takes precedence.
+    the text from a line "Abstract" to the next heading. Without such a line, the abstract is the
+    text after the title and a label "Abstract:", if any. If the text has LaTeX's environment
+    `abstract`, the abstract is the content of the environment, and the title is "". A title or an
+    abstract in YAML front matter takes precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, stated, body = _without_front_matter(body)

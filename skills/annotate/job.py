@@ -169,7 +169,7 @@ class AnnotateJob:
 
     @property
     def rows(self) -> int:
-        """The number of rows of the plan."""
+        """The number of papers of the source."""
         return len(self.source.papers)
 
     def paper(self, place: int) -> Paper:

@@ -150,9 +150,9 @@ class Input:
 def recognize(text: str, source: Source = "line", limit: int | None = None) -> Input:
     """Return the input on a line, with its kind.
 
-    The suffix of a file decides whether it is a table or a text. The content decides whether a .md
-    file is a list of papers, and whether a .txt file is a list of ids. A folder is a table. A text
-    that is neither a path nor an id is an abstract or a topic.
+    A folder is a table. The content decides whether a .md file is a list of papers, and whether a
+    .txt file is a list of ids. The suffix of any other file decides whether the file is a table or
+    a text. A text that is neither a path nor an id is an abstract or a topic.
 
     Args:
         source: "stdin" for a text from stdin, whose kind is always "stdin".

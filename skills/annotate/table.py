@@ -149,7 +149,7 @@ class Finished:
         path: the corpus, from which annotations and failures are read when they are needed.
         summary: the figures that `--json` prints (see `summary_of`).
         stopped: the error that ended the job early, or None.
-        failed: number of papers on which the model failed.
+        failed: number of failed papers; in a cascade, the sum over all models.
         next: a line to suggest to the user; "" for the usual line.
     """
 

@@ -190,7 +190,7 @@ def _announce(call: Call, topic: str, found: TopicPapers, known: Mapping[str, An
     count = f"{counted(len(found.papers), 'paper')} on {topic!r}"
     if found.left_out:
         count += (
-            f"; {len(found.left_out):,} left out, of a relevance below {call.options.relevance:g}"
+            f"; {len(found.left_out):,} left out, with a relevance below {call.options.relevance:g}"
         )
     by = Counter(item.record["provenance"]["resolved"] for item in known.values())
     models = ", ".join(f"{n} by {model}" for model, n in by.most_common())

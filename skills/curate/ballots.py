@@ -199,7 +199,7 @@ def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdic
 
 
 def judge_id(model: ServedModel) -> str:
-    """Return the id of a judge: the SHA-256 of the digests of its files.
+    """Return the id of a judge: the SHA-256 of the digests of the model.
 
     If the digests are unknown, the id is the SHA-256 of the backend and of the model's name at
     the backend.

@@ -310,8 +310,8 @@ def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> Non
     if saved and lost:
         call.screen.notice(
             f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "
-            f"in the corpus: `/corpus add {run.source.name}` before it is read again, or save a "
-            ".csv or .parquet file"
+            f"in the corpus: run `/corpus add {run.source.name}` before the file is read again, or "
+            "save a .csv or .parquet file"
         )
 
 

@@ -44,7 +44,7 @@ class Vote:
         answers: the probability of each answer; in a vote as JSON, 1.0 for the given answer
             and 0.0 for any other answer.
         prompt_tokens: number of tokens of the prompt.
-        cached_tokens: number of tokens of the prompt that the server did not evaluate again.
+        cached_tokens: number of tokens of the prompt that were in the cache of the backend.
         seconds: the duration of the request.
     """
 
@@ -79,11 +79,11 @@ class Judge:
     ) -> tuple[Vote, ...]:
         """Request the votes that are not known, and return all votes in the order of the panel.
 
-        The requests are sent one after another. Their prompts begin with the same text, which a
-        server evaluates only once in a slot.
+        The requests are sent one after another. Their prompts begin with the same text, which is
+        evaluated only once in a slot.
 
         Args:
-            slot: the slot of the server, or None for any slot.
+            slot: the slot of the embedded engine, or None for any slot.
             known: the votes that are known already, by persona; they are not requested again.
             on_vote: called with each requested vote.
 
@@ -110,7 +110,7 @@ class Judge:
         """Request the vote of one persona on an annotation, and return it.
 
         Args:
-            slot: the slot of the server, or None for any slot.
+            slot: the slot of the embedded engine, or None for any slot.
         """
         messages = self.panel.question(item.paper, item.moves, self.framework, persona)
         reply = request_vote(self.model, messages, self.panel, self.form, slot)
@@ -178,9 +178,9 @@ class Verdict:
     """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
-        reasons: the codes of the gates' findings. Without findings, the names of the personas whose
-            vote is a fail; if the annotation is undecided, `INVALID` precedes these names. Empty
-            unless the annotation is rejected or undecided.
+        reasons: empty unless the annotation is rejected or undecided. The codes of the gates'
+            findings or, without findings, the names of the personas whose vote is a fail; if the
+            annotation is undecided, `INVALID` precedes these names.
         ballot: the votes, or None if there are no votes.
         passes: the result of each persona's vote: True for a pass, False for a fail, None for an
             invalid vote; empty without a ballot.

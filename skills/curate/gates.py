@@ -40,10 +40,9 @@ NEVER_UNSTATED = ("claim", "method")
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Divisors of the framework's `max_chars` that give the limits of a move in words.
 
-A move that does not quote the abstract has at most `max_chars` / 7 words, and at least
-`max_chars` / 50. If `max_chars` is small, a move may therefore be shorter than a sentence. With the
-320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the gold
-have 6 to 44 words.
+A move that does not quote the abstract may have `max_chars` / 50 to `max_chars` / 7 words. If
+`max_chars` is small, a move may therefore be shorter than a sentence. With the 320 characters of
+the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the gold have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
 """Minimum number of content words of a quote to which the minimum length does not apply.
@@ -106,7 +105,7 @@ The foreign passages of the gold have at most 4 content words.
 PHRASE = 4
 """Number of words of a repeated phrase."""
 STRANGE_IN_PHRASE = 2
-"""A phrase is foreign if the abstract lacks at least this number of its content words.
+"""Minimum number of content words of a foreign phrase that are not in the abstract.
 
 Three annotations of the gold repeat a foreign phrase. With a minimum of 1, 36 annotations would
 repeat a foreign phrase.

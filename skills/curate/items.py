@@ -120,7 +120,8 @@ def from_table(
     if not items:
         what = "no row has an annotation" if filtered else "has no rows below its header"
         raise InputError(what, where=shown(path))
-    # A saved .jsonl file may have a column for each id field, so that the first paper decides.
+    # A saved .jsonl file has no abstracts, and may have a column for each id field: the id column
+    # is then the id field of the first paper.
     own = table.id_column if table.has_abstracts else None
     return Input(shown(path), items, own or items[0].paper.id_field, filtered, refused, path)
 

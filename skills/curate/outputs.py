@@ -101,7 +101,8 @@ class PersonaFigures(Output):
     )
     seconds: float = Field(description="mean duration of a vote in seconds")
     auroc: Auroc = Field(
-        description="AUROC of the persona's scores: annotations of the input against known-bad ones"
+        description="AUROC of the persona's scores: annotations of the input against known-bad "
+        "annotations of the kinds that gates can find"
     )
     weight: dict[str, int] = Field(
         description="numbers of annotations: lost (kept only with the persona), gained (kept only "
@@ -117,8 +118,8 @@ class BorderlineRow(Output):
     decision: str
     votes: int
     distance: float = Field(
-        description="of the scores that must change to reverse the decision, the largest distance "
-        "to the threshold; 0 if the annotation is undecided",
+        description="largest distance to the threshold among the scores that must change to "
+        "reverse the decision; 0 if the annotation is undecided",
     )
 
 
@@ -211,7 +212,9 @@ class Curation(Output):
     gates: dict[str, int] = Field(
         description="number of annotations with each finding, by the code of the finding"
     )
-    not_kept: list[NotKept] = Field(description="the first 10 annotations that are not kept")
+    not_kept: list[NotKept] = Field(
+        description="the first 10 annotations that are rejected, undecided or failed"
+    )
     panel: PanelFigures | None
     probes: ProbeFigures | None = Field(description="results on the known-bad annotations")
     verdict: list[str] = Field([], description="the result in two sentences")

@@ -2,7 +2,7 @@
 
 `shipped()` returns the panel in personas.yaml; `load` reads the panel in another file. Each user
 message begins with the abstract and the annotation, and ends with the question of a persona, so
-that a server evaluates the beginning only once for all personas.
+that the beginning is evaluated only once for all personas.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def choose_form(
     """Measure the prefills of a panel with a model, and return the best vote form.
 
     The best prefill is the prefill after which the answers have the highest mean probability; of
-    equal prefills, it is the first in the panel. For each item, one persona votes once with every
+    equally good prefills, the first is used. For each item, one persona votes once with every
     prefill. If a model cannot continue a prefill, only the empty prefill is measured. Items that
     are too long, or on which the judge fails, are skipped here; the later job reports them.
 
@@ -282,7 +282,7 @@ def request_vote(
     """Send the question of a persona to a model, and return the reply in a vote form.
 
     Args:
-        slot: the slot of the server, or None for any slot.
+        slot: the slot of the embedded engine, or None for any slot.
     """
     how: dict[str, Any] = {"max_tokens": 1, "prefill": form.prefill, "top_logprobs": TOP}
     if form.kind == "json":

@@ -146,9 +146,8 @@ def borderline(
 ) -> list[tuple[float, int, int]]:
     """Return the annotations that a person should read, the closest decision first.
 
-    An annotation is returned if it is undecided because of invalid votes, or if a change of one
-    vote would change its decision. It is also returned if its decision would change with all votes
-    whose scores differ from their thresholds by less than `margin`.
+    An annotation is returned if it is undecided because of invalid votes, if a change of one vote
+    would change its decision, or if its distance, as defined below, is less than `margin`.
 
     Let an annotation have p passes and i invalid votes. To change its decision, p - min_votes + 1
     passes of a kept annotation must become fails, or min_votes - p - i fails of a rejected

@@ -73,8 +73,8 @@ class ReviewOptions(SkillOptions):
     seed: int = Field(0, description="seed of the sample: another seed draws other papers")
     order: Literal["teach", "uncertain"] | None = Field(
         None,
-        description="begin with the papers that would teach a model most (the default), or with "
-        "the least certain papers (the default with --words or --where)",
+        description="begin with the papers that would teach a model most, or with the least "
+        "certain papers; default: teach, uncertain with --words or --where, random with --sample",
     )
     disputes: bool = Field(False, description="settle the disagreements of two reviewers")
     agreement: bool = Field(

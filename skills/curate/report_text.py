@@ -19,7 +19,7 @@ NAMED_BORDERLINE = 5
 WEAK_AUROC = 0.7
 """AUROC below which the panel is called weak.
 
-Such a panel prefers the bad annotation in at least three of ten pairs of a good and a bad
+Such a panel prefers the bad annotation in more than three of ten pairs of a good and a bad
 annotation. By convention, .7 to .8 is acceptable (Hosmer and Lemeshow 2000, Applied Logistic
 Regression, p. 162).
 """
@@ -151,7 +151,8 @@ def _added(probes: ProbeFigures) -> str:
 def verdict_of(summary: Curation) -> list[str]:
     """Return two sentences: the number of each decision, and a verdict on the panel.
 
-    The verdict states whether the panel rejects known-bad annotations that the gates miss.
+    Of the annotations that pass the gates, the panel should reject a larger share of the known-bad
+    annotations than of the input. The verdict states whether it does.
     """
     failed = summary.probes.failed if summary.probes else 0
     redo = "(--retry-failed retries them)"
@@ -280,7 +281,7 @@ def _on_votes(run: Run, summary: Curation, own: int) -> Iterator[str]:
     if own:
         yield (
             f"the judge's own weights made {own:,} of {summary.judged:,} judged annotations, and a "
-            "model favours its own; --model names another judge"
+            "model favours its own annotations; --model names another judge"
         )
     form = run.judge.form
     if form.mass is not None and not form.can_answer:

@@ -8,10 +8,10 @@ Lexical alignment selects one or two sentences. The first is the sentence with t
 recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the length of the
 longest common subsequence of stemmed words, divided by the number of words of the move. Only
 sentences that share a content word with the move are considered, so an anchor may have no sentence.
-The second sentence is selected by the content words of the move that the first sentence lacks: it
-has the longest common subsequence with these words. This subsequence must have at least `FEWEST`
-words, and at least the share `SHARE` of the content words of the move. Of equally good sentences,
-the earlier sentence is selected.
+The second sentence has the longest common subsequence with the content words of the move that the
+first sentence lacks. This subsequence must have at least `FEWEST` words, and at least the share
+`SHARE` of the content words of the move. Of equally good sentences, the earlier sentence is
+selected.
 
 3,211 moves of gold_train.csv and gold_train_cs.csv share a run of four words or more with exactly
 one sentence. ROUGE-L recall selects that sentence for 89.1% of these moves, ROUGE-L F1 for 88.9%,
@@ -58,7 +58,7 @@ class Anchor(TypedDict):
 
     Attributes:
         sentences: numbers of the sentences of the abstract, counted from 1, in order; [] if
-            unknown.
+            lexical alignment finds no sentence.
         spans: the start and the end of each span in the abstract, in characters.
         by: the origin of the anchor: "model", "reviewer", or "lexical" for lexical alignment.
         referent: the name that replaces the first words of the move; missing without such a name.
@@ -184,11 +184,11 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
     """Return a copy of a record with the anchors moved to a new layout of the abstract.
 
-    Invalid anchors are left out when anchors are moved.
+    Invalid anchors are left out. If the two abstracts are equal, or differ in more than line breaks
+    and blanks, all anchors stay as they are.
 
     Args:
-        before, after: the old and the new abstract. If they are equal, or differ in more than line
-            breaks and blanks, the anchors stay as they are.
+        before, after: the old and the new abstract.
     """
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):

@@ -40,7 +40,7 @@ DOUBTS: Mapping[str, tuple[str, str]] = {
     "turned_words": ("Directions turned", "the abstract has the opposite beside these words"),
     "repeated_words": ("Words repeated", "words that it repeats"),
 }
-"""For each check for doubtful words, the name of its group and the clause before the words.
+"""The group of the findings of each check, and the clause that precedes the doubtful words.
 
 The keys of `UNSUPPORTED` and `DOUBTS` are keys of "checks" in a stored annotation.
 """
@@ -95,7 +95,7 @@ def check(
 
 
 def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
-    """Return True if the given sentences do not contain `text`, or have more negations.
+    """Return True if the given sentences lack `text`, or have more negations than `text`.
 
     Args:
         numbers: the numbers of the sentences, from 1.

@@ -53,7 +53,7 @@ SPELLED = NUMBER_WORDS[:13]
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
 NUMBER_MARGIN = 0.15
-"""Minimum by which `fit` must be higher for another number than for the number of the move."""
+"""Minimum difference between the `fit` of another number and the `fit` of the move's number."""
 _UNITS = """
     % percent; point points pp; x times fold; k thousand thousands; m million millions
     b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
@@ -67,7 +67,7 @@ UNITS = {
 }
 """The canonical unit by each of its spellings. Words such as "million" also count as units."""
 NEGATION_MARGIN = 0.3
-"""Minimum by which `fit` must be higher for negated than for affirmed occurrences of a word."""
+"""Minimum difference between the `fit` of negated and of affirmed occurrences of a word."""
 SCOPE = 3
 """Number of content words after a negation that count as negated."""
 OTHERS = set_of(
@@ -80,9 +80,9 @@ OTHERS = set_of(
 )
 """Words that express a negation without negating the next word."""
 DIRECTION_MARGIN = -0.2
-"""Minimum by which `fit` must be higher for the opposite than for the word of the move.
+"""Minimum difference between the `fit` of an opposite and the `fit` of the word of the move.
 
-The value is negative: an opposite is reported even if its `fit` is a little lower.
+The value is negative: the word is reported even if the `fit` of its opposite is a little lower.
 """
 _PAIRS = """
     increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
@@ -108,7 +108,7 @@ _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""For some words of a move, the stems of the abstract that have the same meaning."""
+"""The stems that count as occurrences of a word of a move in the abstract, for some words."""
 REPEATED_RUN = 3
 """Length of a run of content words that a move must not repeat.
 
@@ -256,8 +256,8 @@ MOST_NUMBERS, MOST_OTHERS = 20, 200
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
     """Return the numerals of `text` that have the context of another number in the abstract.
 
-    If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
-    Numerals that the abstract lacks are ignored.
+    If the abstract has "accuracy is 93% and fuel saving is 17%", the move "accuracy is 17%" is
+    doubtful. Numerals that the abstract lacks are ignored.
     """
     if not _DIGIT.search(text):
         return []

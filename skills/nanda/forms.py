@@ -104,12 +104,12 @@ class Form(ABC):
     def stating(self, request: Request, moves: Sequence[str]) -> Request:
         """Return the request, extended by the names of moves that are known to be stated.
 
-        A format that cannot name moves returns the same request.
+        A format that cannot name moves returns the request unchanged.
         """
         return request
 
     def hashed(self, content: str) -> str:
-        """Return the text that "prompt_sha256" covers in place of the content of a message."""
+        """Return the content of a message in the form in which "prompt_sha256" covers it."""
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:

@@ -160,7 +160,7 @@ class Framework(_Strict):
         return {name: self.canonical(moves.get(name, "")) for name in self.names}
 
     def stated(self, moves: Mapping[str, str]) -> dict[str, str]:
-        """Return the stated moves of an annotation or record, in the order of the framework."""
+        """Return the text of each stated move of a record, in the order of the framework."""
         return {name: moves[name] for name in self.names if moves[name] != self.not_stated}
 
     def annotation_model(self) -> type[BaseModel]:
@@ -240,7 +240,7 @@ def _annotation_model(framework: Framework) -> type[BaseModel]:
         return framework.canonical(value) if isinstance(value, str) else value
 
     limits = StringConstraints(min_length=1, max_length=framework.longest)
-    text = Annotated[str, limits, BeforeValidator(tidy)]  # pydantic runs the last validator first
+    text = Annotated[str, limits, BeforeValidator(tidy)]  # `tidy` runs before `limits` are checked
     fields: dict[str, Any] = {
         move.name: (text, Field(description=move.definition)) for move in framework.moves
     }

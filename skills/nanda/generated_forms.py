@@ -68,9 +68,9 @@ class GeneratedForm(Form):
 
         There are two reasons:
             - Repetition: more than half of the moves, and at least three moves, have the same
-              content. An abstract with fewer sentences than half the number of moves leaves the
-              model little choice. In this case, all moves must have the same content, there must be
-              more than three moves, and the abstract must have several sentences.
+              content. If the abstract has fewer sentences than half the number of moves, the model
+              has little choice. Repetition is then a reason only if there are more than three
+              moves, all moves have the same content, and the abstract has several sentences.
             - Invention: more than half of the moves have no content word of the abstract.
         No annotation in gold_train.csv and gold_dev.csv is refused.
         """

@@ -105,7 +105,7 @@ class Paper:
 
 
 def year_of(published: str) -> int | None:
-    """Return the year at the beginning of a text, or None if it does not begin with four digits."""
+    """Return the first four characters of a text as a year, or None if they are not digits."""
     digits = published[:4]
     return int(digits) if len(digits) == 4 and digits.isdecimal() else None
 

@@ -25,7 +25,7 @@ from skills.nanda.text import (
 )
 
 LONGEST = 6
-"""Maximum number of runs of letters and digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
+"""Maximum number of runs (see `_known`) in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-._'\u2019/&]?[^\W_]+)*")
 _RUN = re.compile(r"[^\W_]+(?:\.\d+[^\W_]*)*")
@@ -152,8 +152,8 @@ def _folded(text: str) -> str:
 def _known(abstract: str) -> frozenset[str]:
     """Return every sequence of one to `LONGEST` adjacent runs in the abstract, joined.
 
-    A run consists of letters and digits (`_RUN`). It is not divided, so that "GPT-4o" does not
-    contain "GPT-4", and "Qwen2.5" does not contain "Qwen2".
+    A run consists of letters, digits and decimal points. It is not divided, so that "GPT-4o" does
+    not contain "GPT-4", and "Qwen2.5" does not contain "Qwen2".
     """
     runs = _RUN.findall(_folded(abstract))
     found = set[str]()

@@ -211,9 +211,9 @@ def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finis
     require("fsspec", extra="ray")
     if len(call.targets) != 1 or call.options.cascade is not None:
         raise UsageError(
-            "a folder of parts is the only target, and of one model",
+            "a folder of parts must be the only target, and does not go with --cascade",
             where=str(call.targets[0]),
-            hint="Save to other targets with further lines, and with --cascade to a file.",
+            hint="Use another line for other targets; with --cascade, save to a file.",
         )
     options, folder = call.options, PartsFolder(folder_url(call.targets[0]))
     wanted = options.max_tokens, options.wording

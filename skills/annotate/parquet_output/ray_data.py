@@ -163,7 +163,7 @@ def _check_options(call: Call) -> None:
             f"--{other[0]} does not go with --on ray-data",
             hint="`--slots M` sets the parallel requests of each actor."
             if other == ["workers"]
-            else "Use it without a folder of parts.",
+            else "Use the option without --on ray-data.",
         )
 
 

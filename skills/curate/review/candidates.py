@@ -45,7 +45,7 @@ CHUNK = 500
 class Candidates:
     """The annotations under review, in the order in which they are offered.
 
-    Each annotation is read when it is first used.
+    Annotations of the corpus are read when they are first used.
 
     Attributes:
         keys: the keys of the annotated papers (`Item.key`), in the order of the review.
@@ -320,8 +320,8 @@ def _find(row: TableRow, places: Places) -> Paper | str:
 def with_words(items: Collection[Item], words: str, framework: Framework) -> set[str]:
     """Return the keys of the annotations that contain all words and phrases in `words`.
 
-    They must all occur in one stated move, or all in title and abstract. Case and inflection are
-    ignored. An annotation is also found if `words` is the id of its paper.
+    The words must all occur in one stated move, or all in title and abstract. Case and inflection
+    are ignored. An annotation is also found if `words` is the id of its paper.
 
     Raises:
         InputError: `words` contains no word.

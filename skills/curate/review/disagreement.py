@@ -209,7 +209,7 @@ def passage_agreement(
     passages that `anchors_in` finds.
     """
     units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
-    words: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)  # by paper
+    words: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)  # by move and paper
     length = 0  # of all previous abstracts, since all abstracts together count as one text
     for item in papers.known(log.known()):
         by, abstract = by_reviewer(log.decisions(item)), item.paper.abstract

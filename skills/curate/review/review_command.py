@@ -31,7 +31,8 @@ def review(
     """Let the user review the annotations of `path`, and return the result with the counts.
 
     Args:
-        target: the gold table. The table and its journal are written after each decision.
+        target: the gold table. Each decision is stored in the journal and, if a row of the table
+            changes, in the table at once.
         keys, terminal: input and output of prompt_toolkit, for tests; by default the terminal.
 
     Raises:
