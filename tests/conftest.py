@@ -38,10 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return more workers than there are cores, since many tests wait for processes.
 
-    The slow families have time limits, or train; only without them two workers share a core.
+    Two workers share each core, except for training, which needs much memory.
     """
     cores = os.cpu_count() or 1
-    return min(2 * cores, cores + 4) if "slow" in config.option.markexpr else cores + 1
+    return cores + 1 if config.option.markexpr == "train" else min(2 * cores, cores + 4)
 
 
 def _has_room(memory: Path) -> bool:
@@ -62,12 +62,22 @@ def _pin_worker() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests in tests/e2e, and the tests that use a browser."""
+    """Mark the tests in tests/e2e, and the tests that use a browser.
+
+    The tests with the longest time limits are started first, so that all workers end together.
+    """
+    items.sort(key=lambda item: -_time_limit(item))
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
         if E2E in item.path.parents:
             item.add_marker("e2e")
+
+
+def _time_limit(item: pytest.Item) -> float:
+    """Return the seconds of the marker "timeout", or 0 without this marker."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

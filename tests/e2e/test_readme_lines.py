@@ -77,8 +77,8 @@ def test_each_line_of_the_quick_start_works(clone: Path) -> None:
     serving.communicate()
     assert serving.returncode == 130
 
-    two = "".join(line + "\n" for line in annotated[:2])  # the panel takes 15 CPU seconds a paper
-    (clone / "annotated.jsonl").write_text(two, encoding="utf-8")
+    # The panel takes 15 CPU seconds for a paper.
+    (clone / "annotated.jsonl").write_text(annotated[0] + "\n", encoding="utf-8")
     run(clone, curate)
     assert read_table(clone / "curated.csv")
 
@@ -97,7 +97,7 @@ def test_the_line_that_trains_works_and_is_no_default(clone: Path) -> None:
     for line in (annotate, dataset):
         run(clone, line)
     rows = (clone / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    (clone / "train.jsonl").write_text("".join(rows[::6]), encoding="utf-8")  # to save minutes
+    (clone / "train.jsonl").write_text("".join(rows[::20]), encoding="utf-8")  # to save minutes
     assert "/annotate FILE --model ft" in run(clone, finetune).splitlines()[-1]
     annotated = json.loads(run(clone, "/annotate examples/abstract.txt --json"))
     assert annotated["provenance"]["resolved"] == "nanda-annotator"

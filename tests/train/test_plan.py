@@ -173,7 +173,7 @@ def test_a_training_takes_what_was_planned(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("HARNESS_CONFIG", str(tmp_path / "config"))
     gold = CODE_ROOT / "examples" / "gold.csv"
     agent(tmp_path, f"/finetune dataset --gold {gold} save to train.jsonl")
-    options = "--preset smollm2-cpu --out ft --set dev_share=0 --max-steps 1 --batch 4"
+    options = "--preset smollm2-cpu --out ft --set dev_share=0 --max-steps 1 --batch 2"
     agent(tmp_path, f"/finetune prepare train.jsonl {options}")
     agent(tmp_path, "/finetune train ft")
     plan: dict[str, Any] = json.loads(agent(tmp_path, "/finetune plan ft", "--json"))

@@ -66,6 +66,8 @@ class RayNodes:
             **self.access,
             "PYTHONPATH": os.pathsep.join(map(str, code)),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Seconds after which a client connects again if the head has failed to fork its server.
+            "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "5",
         }
 
     def start_head(self) -> None:
@@ -121,7 +123,7 @@ class RayNodes:
         node.wait()
 
     def stop(self) -> None:
-        """Stop all nodes.
+        """Stop all nodes; kill the processes that run after 3 s, since a head may take longer.
 
         Raises:
             AssertionError: a process is left.
@@ -130,11 +132,13 @@ class RayNodes:
         for node in reversed(self.nodes):
             with contextlib.suppress(psutil.NoSuchProcess):
                 node.terminate()
-        _, alive = psutil.wait_procs(started, timeout=20)
+        _, alive = psutil.wait_procs(started, timeout=3)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         _, alive = psutil.wait_procs(alive, timeout=10)
+        for node in self.nodes:
+            node.wait(timeout=10)
         shutil.rmtree(self.folder, ignore_errors=True)
         assert not alive, alive
 

@@ -56,7 +56,7 @@ def _macro_repeated(path: Path, rng: random.Random) -> None:
 
 def _sparse(path: Path, rng: random.Random) -> None:
     path.write_text(WARM.get(path.suffix, "x"))
-    os.truncate(path, rng.randrange(200_000_000, 20_000_000_000))
+    os.truncate(path, rng.randrange(200_000_000, 900_000_000))
 
 
 def _parquet(**columns: Callable[[random.Random], list[object]]) -> Write:
