@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import plugin_of_everything
 import pytest
 from annotate_workspace import Workspace, paper, write_table
 from quoted_abstract import EXAMPLE
 
-from harness.errors import InputError, InvalidReply
-from harness.models.backend import Model
+from harness.errors import InputError
+from harness.models.registry import ServeEntry
+from harness.models.weights import FileStore
 from harness.testing import FakeModel, run_skill
 from skills.annotate.abstract_text import title_and_abstract
 from skills.annotate.papers import problem_of
 from skills.annotate.plugin import Annotate
+from skills.nanda.framework import nanda
 from skills.nanda.sentences import MOST, split_sentences
+from skills.reader.backend import ReaderBackend
 
 GERMAN = (
     "Planer vergessen in langen Aufgaben ihre Schritte. Wir lassen vierzig Agenten in sechzig "
@@ -105,8 +106,6 @@ def test_a_table(tmp_path: Path) -> None:
     assert used.ids("strict.jsonl") == ["2401.00001"]
 
 
-OPTIONS = {"framework": Path(plugin_of_everything.__file__).with_name("two_moves.yaml")}
-"""Two moves, because each takes the model a second."""
 RULES = "RuleBank checks each plan of an agent against 12 rules"
 LATEX = r"""\title{RuleBank}
 \begin{abstract}
@@ -134,7 +133,6 @@ FORMULAS = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("text", "count"),
@@ -154,19 +152,18 @@ FORMULAS = (
         pytest.param(FORMULAS, 3, id="formulas and abbreviations"),
     ],
 )
-def test_an_abstract_is_annotated(embedded: Model, text: str, count: int, tmp_path: Path) -> None:
+def test_an_abstract_is_annotated(
+    model_files: FileStore, text: str, count: int, tmp_path: Path
+) -> None:
     path = tmp_path / "abstract.md"
     path.write_text(text, encoding="utf-8")
-    sentences = split_sentences(title_and_abstract(text)[1])
+    abstract = title_and_abstract(text)[1]
+    sentences = split_sentences(abstract)
     assert len(sentences) == count
     assert max(map(len, sentences)) <= MOST
-    try:
-        stored = run_skill(Annotate(), str(path), model=embedded, options=OPTIONS).data
-    except InvalidReply as error:  # the untuned model may repeat itself, or invent the moves
-        assert re.search("repeats itself|no content word", str(error))  # noqa: PT017
-        return
-    assert stored["aim"]
-    assert stored["result"]
+    model = ReaderBackend(model_files).load(ServeEntry(backend="reader", file="nanda-reader"))
+    stored = run_skill(Annotate(), str(path), model=model, form="quotes").data
+    assert all(stored[name] for name in nanda().names)
     for anchor in stored["anchors"].values():
         assert set(anchor["sentences"]) <= set(range(1, count + 1))
 
