@@ -61,8 +61,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
                 named += itertools.islice(matches, MOST_LINKS)
         places = [_place(one, settings) for one in named]
         yield from places
-        with contextlib.suppress(Unsearched):
-            for place in places:
+        for place in places:
+            with contextlib.suppress(Unsearched):
                 for folder, folders, files in walk(place, MOST_LINKS):
                     links = (folder / name for name in (*folders, *files))
                     yield from (_place(link, settings) for link in links if link.is_symlink())

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -154,6 +155,9 @@ def read(settings: Settings) -> Configuration:
         except UsageError as error:
             found.problems.append(error)
             continue
+        finally:
+            if source != path:
+                shutil.rmtree(source.parent, ignore_errors=True)
         for name, server in servers.items():
             try:
                 entry = _entry(name, server, partial(_place, path, text, SERVERS, name))

@@ -118,7 +118,9 @@ class Server:
             Interrupted: `cancel` was set.
         """
         if self.state != "ready":
-            raise SkillFailed(f"the server {self.entry.name} does not run: {self.problem}")
+            raise SkillFailed(
+                f"the server {self.entry.name} does not run: {self.problem or self.state}"
+            )
         started = self._sign = time.monotonic()
         future = asyncio.run_coroutine_threadsafe(self._call(name, arguments), self._loop)
         try:

@@ -251,7 +251,9 @@ def find(reference: str, file: str = "") -> HubFile:
     names = [one for one in ggufs if one == file] if file else names
     if len(names) != 1:
         raise InputError(
-            f"has {'several GGUF files' if names else 'no GGUF file or adapter to load'}",
+            "has several GGUF files"
+            if names
+            else f"has no {file or 'GGUF file or adapter to load'}",
             where=where,
             hint=f"`/models add {reference} FILE` adds a GGUF file of the repository, which has "
             f"{', '.join(ggufs) or 'none'}. Pickle files are not loaded, since they can run code.",

@@ -198,7 +198,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
         )
     raise ModelUnavailable(
         "there is no reader to start from"
-        + f": {', '.join(passed)} was trained on these papers" * bool(passed),
+        + f"; trained on these papers: {', '.join(passed)}" * bool(passed),
         hint="Register a reader that was not trained on these papers; `/models` lists the models.",
     )
 

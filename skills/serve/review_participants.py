@@ -86,7 +86,7 @@ class Participants:
         if not reviewer or len(reviewer) > 80:
             raise UsageError("the name of a reviewer must have 1 to 80 characters")
         if order not in ("", *get_args(Order)):
-            raise UsageError(f"There is no order {order!r}.")
+            raise UsageError(f"unknown order {order!r}; choose from {', '.join(get_args(Order))}")
         queue, where, words = self._state.queue, choice["where"].strip(), choice["words"].strip()
         # raises an error if a reviewer in a terminal uses the name
         with self._lock, name_lock(queue.locks, queue.gold, reviewer):

@@ -164,7 +164,7 @@ def _item(fields: Mapping[str, Any]) -> csl.Item:
             variable: next((str(fields[name]) for name in names if fields.get(name)), "")
             for variable, names in TEXTS.items()
         },
-        "author": [csl.name_of(one) for one in people],
+        "author": [csl.name_of(_suffix_second(one)) for one in people],
         "issued": csl.issued(next((date for date in dates if iso_date(date)), "".join(dates[:1]))),
         "note": "\n\n".join(fields.get("notes", ())).replace(_LINE, "\n"),
         "page": f"{first}-{last}" if first and last and "-" not in first else first,
@@ -173,6 +173,12 @@ def _item(fields: Mapping[str, Any]) -> csl.Item:
         "PMID": pmid[1] if pmid and _PUBMED.search(database) else "",
     }
     return {name: value for name, value in item.items() if value}
+
+
+def _suffix_second(name: str) -> str:
+    """Return "Family, Suffix, Given" for the "Family, Given, Suffix" of RIS; other names as is."""
+    parts = name.split(",")
+    return ",".join((parts[0], parts[2], parts[1])) if len(parts) == 3 else name
 
 
 def _annotated(lines: list[str], note: str) -> list[str]:

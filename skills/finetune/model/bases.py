@@ -262,8 +262,8 @@ def chat_template(folder: Path) -> str:
             return read_text(own, MAX_JSON_BYTES)
     template = _json(folder / "tokenizer_config.json").get("chat_template") or ""
     if isinstance(template, list):  # a model may have several named templates
-        named = {one["name"]: one["template"] for one in template}
-        template = named.get("default", "")
+        named = [one for one in template if isinstance(one, dict) and one.get("name") == "default"]
+        template = named[0].get("template", "") if named else ""
     return str(template)
 
 

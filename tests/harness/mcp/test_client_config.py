@@ -179,6 +179,7 @@ def test_the_project_is_read_once_trusted_and_only_unchanged(settings: Settings)
     found = read(settings)
     assert (named(found), found.untrusted) == (["mine", "both", "its"], [])
     assert found.entries[1].written.command == "mine"
+    assert not [*trust.private_folder().iterdir()], "the copies are deleted"
     [error] = found.problems
     assert "has a server with this name" in error.message
     write(path, its={"command": "changed"})

@@ -230,7 +230,7 @@ def test_repositories_without_a_file_to_load(
     model.files = files
     with pytest.raises(InputError, match=message):
         hubs.find("hf:me/model")
-    with pytest.raises(InputError, match="has no GGUF file"):
+    with pytest.raises(InputError, match=r"has no c\.gguf\."):
         hubs.find("hf:me/model", "c.gguf")
 
 

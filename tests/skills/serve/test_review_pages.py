@@ -194,7 +194,7 @@ def test_papers_that_teach_most_come_first(tmp_path: Path) -> None:
         for order in ("", "teach", "uncertain"):
             assert SECOND in post(client, "", name="Ada", order=order).text
             assert f'<option value="{order}" selected>' in client.get("/review").text
-        assert "There is no order" in post(client, "", name="Ada", order="random").text
+        assert "unknown order" in post(client, "", name="Ada", order="random").text
 
 
 def test_after_a_round_the_line_that_trains_is_offered(tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ def test_zotero_ris() -> None:
     assert (book.title, book.abstract) == ("A Book Without an Abstract", "")
 
 
+def test_ris_has_the_suffix_of_a_name_last(write: Write) -> None:
+    record = f"TY  - JOUR\nTI  - A\nAU  - Moreau, Ana, Jr.\nAB  - {ABSTRACT}\nER  - \n"
+    [row] = open_table(write("a.ris", record)).rows()
+    assert row.paper.authors == "Ana Moreau Jr."
+
+
 def test_endnote_ris_without_an_end_tag() -> None:
     maps, plan = papers(EXPORTED / "endnote.ris")
     assert (maps.title, maps.published) == ("Maps of uncertainty for field robots", "2020")
