@@ -54,7 +54,7 @@ DEV_ROWS, BATCH, EPOCHS = 2, 2, 2
 STEPS = EPOCHS * math.ceil((len(THINGS) * len(FAULTS) - DEV_ROWS) / BATCH)
 OPTIONS = (
     f"--preset smollm2-cpu --batch {BATCH} --epochs {EPOCHS} --learning-rate 4e-3 "
-    "--set training.warmup=0 --set training.save_steps=2 --set training.eval_steps=2 "
+    "--set training.warmup=0 --set training.save_steps=2 --set training.eval_steps=6 "
     "--set training.log_steps=1 --set training.keep=1 --set export.num_predict=160"
 )
 NOBODY = "http://127.0.0.1:9"
