@@ -31,7 +31,7 @@ class FileStore:
     Args:
         files: the file entries of the registry, by id, or a function that returns these entries.
         cache_dir: the folder for downloaded files, merged files and known digests.
-        notify: called with a line before a download or a merge.
+        notify: called with a line about each download or merge.
         progress: a function such as `Screen.progress`, which shows the progress of a merge.
     """
 
