@@ -46,7 +46,7 @@ class FileStore:
         self.cache_dir = cache_dir
         self.notify = notify
         self._progress = progress
-        # A fallback may need the same file, and should not repeat a failed download.
+        # A fallback that needs the same file as the model should not repeat a failed download.
         self._fetches: TTLCache[None] = TTLCache()
 
     @property
