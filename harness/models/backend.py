@@ -87,8 +87,8 @@ class Request:
             messages to send instead. If the field is None, the same messages are sent.
 
     Raises:
-        ValueError: two fields that exclude each other are set, or `top_logprobs` or `slot` is
-            negative.
+        ValueError: more than one of `json_schema`, `grammar` and `tools` is set, or `top_logprobs`
+            or `slot` is negative.
     """
 
     messages: tuple[Message, ...]

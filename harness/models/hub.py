@@ -122,7 +122,7 @@ def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
         answers = [getattr(one, "response", None) for one in causes]
         status = next((answer.status_code for answer in answers if answer is not None), 0)
         failed = "its server failed" if status >= 500 else ""
-        hint = "Run the line again; files that have arrived are not sent again."
+        hint = "Run the line again; finished transfers are not repeated."
         reason, hint = _ADVICE.get(status, (failed, hint))
         detail = " ".join(str(exc if status else causes[-1]).split()).rstrip(".")
         reason = f"{reason} (status {status})" if reason else detail or type(exc).__name__
@@ -255,7 +255,7 @@ def find(reference: str, file: str = "") -> HubFile:
             if names
             else f"has no {file or 'GGUF file or adapter to load'}",
             where=where,
-            hint=f"`/models add {reference} FILE` adds a GGUF file of the repository, which has "
+            hint=f"`/models add {reference} FILE` adds one of the GGUF files of the repository: "
             f"{', '.join(ggufs) or 'none'}. Pickle files are not loaded, since they can run code.",
         )
     lfs = present[names[0]]

@@ -31,7 +31,7 @@ class FileStore:
     Args:
         files: the file entries of the registry, by id, or a function that returns these entries.
         cache_dir: the folder for downloaded files, merged files and known digests.
-        notify: called with a line before a download or a merge.
+        notify: called with a line about each download or merge.
         progress: a function such as `Screen.progress`, which shows the progress of a merge.
     """
 
@@ -46,7 +46,7 @@ class FileStore:
         self.cache_dir = cache_dir
         self.notify = notify
         self._progress = progress
-        # A fallback may need the same file, and should not repeat a failed download.
+        # A fallback that needs the same file as the model should not repeat a failed download.
         self._fetches: TTLCache[None] = TTLCache()
 
     @property

@@ -66,7 +66,7 @@ class Invocation:
     Attributes:
         folders: the targets that were written with a slash at the end.
         help: True if the line requests help for the command.
-        joins_stdin: True if stdin is appended to the text.
+        joins_stdin: True if the skill appends stdin to the text (`Call.source`).
     """
 
     name: str
@@ -346,7 +346,7 @@ class _Parser:
         saved, end = False, len(text)
         while True:
             match = _search_end(_SAVE_AT_END, text, end)
-            if match and (flags or match["path"]):  # a message may end with "save to"
+            if match and (flags or match["path"]):  # the text may end with "save to"
                 if saved:
                     raise UsageError(
                         f"there is another {match['how']} before the last `save to`",

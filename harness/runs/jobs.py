@@ -67,15 +67,17 @@ class Tally:
 class Job(Generic[T, R]):
     """A job, which performs tasks in parallel, and stores their results.
 
+    `keep`, `refuse` and `tick` are called in the thread that called `run`.
+
     Attributes:
         perform: runs a task in a worker thread; may raise any exception.
-        keep: stores the result of a task, in the thread that called `run`.
-        refuse: stores the error of a failed task, or an error of `keep`, in the same thread.
+        keep: stores the result of a task.
+        refuse: stores the error of a failed task, or an error of `keep`.
         slots: number of tasks that run at the same time.
         stop: a token that ends the job if it is set. A job that ends early also sets the token;
             `perform` must then return.
-        tick: called about every `TICK` seconds, and before the results of ended tasks are stored,
-            in the same thread. It may store parts of the results of running tasks.
+        tick: called about every `TICK` seconds, and before the results of ended tasks are stored.
+            It may store parts of the results of running tasks.
     """
 
     perform: Callable[[T], R]

@@ -91,7 +91,7 @@ class RecordedSpan:
     """A span that is recorded; `traces.Unrecorded` describes the methods.
 
     Attributes:
-        content: True if texts are recorded.
+        content: True if the texts of prompts, answers and tool calls are recorded.
     """
 
     span: trace.Span
@@ -101,7 +101,7 @@ class RecordedSpan:
         self.span.set_attributes(_dotted(attributes))
 
     def failed(self, kind: str) -> None:
-        # the message of the error is not recorded, since it may contain texts
+        # the message of the error is not recorded, since it may quote a prompt or an answer
         self.span.set_attribute("error.type", kind)
         self.span.set_status(trace.StatusCode.ERROR)
 
@@ -155,14 +155,15 @@ class Recorder:
 
         Args:
             client: True for a request to a server.
-            texts: attributes that are recorded only if texts are recorded.
+            texts: attributes with prompts, answers or tool calls, which are recorded only if
+                `RecordedSpan.content` is True.
             attributes: the attributes of the span; `__` in a name stands for a dot.
         """
         with self._tracer.start_as_current_span(
             name,
             kind=trace.SpanKind.CLIENT if client else trace.SpanKind.INTERNAL,
             attributes=_dotted({**attributes, **(texts if self._content else {})}),
-            record_exception=False,  # the message of an exception may contain texts
+            record_exception=False,  # the message may quote a prompt or an answer
             set_status_on_exception=False,
         ) as span:
             traced = RecordedSpan(span, self._content)

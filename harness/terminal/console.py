@@ -27,7 +27,7 @@ class Progress:
     """The progress of a run.
 
     Attributes:
-        done: the amount of finished work, such as rows; it restarts with each phase of the work.
+        done: the amount of finished work, such as rows; it may restart during the run.
         total: the amount of all work; None if it is unknown.
         message: a description of the current work.
     """

@@ -323,7 +323,7 @@ class WriteFile(BuiltinTool):
     class Arguments(ToolArguments):
         path: str = Field(min_length=1, description="the path of the file, relative to the project")
         content: str = Field(
-            description="the new content of the file, or the text that replaces the passage"
+            description="the new content of the file, or of the passage in `replaces`"
         )
         replaces: str = Field(
             "", description="the passage to replace, which must occur once; default: the whole file"

@@ -3,7 +3,7 @@
 In the sandbox, commands can write to /tmp and to the project. /tmp is an empty folder that is
 deleted afterwards. The files of the project that control git or the harness are read-only. The
 network is off unless HARNESS_RUN_NETWORK=1 is set. Below /run, only /run/current-system and
-/run/systemd/resolve are visible, so other sockets there are hidden.
+/run/systemd/resolve are visible, so sockets elsewhere in /run are hidden.
 """
 
 from __future__ import annotations

@@ -308,7 +308,7 @@ class LlamaCppModel:
 
     @cached_property
     def context(self) -> int:
-        """The context of one slot: the registry's value, rounded up, or the model's maximum."""
+        """The context of a slot: the registry's value, rounded up, at most the model's maximum."""
         return int(self._running().request("GET", "/props")["default_generation_settings"]["n_ctx"])
 
     def count_tokens(self, request: Request) -> int:

@@ -182,7 +182,7 @@ class OllamaModel(remote.RemoteModel):
         if not last:  # the process that runs the model has crashed
             raise remote.stream_error(self._server, "the runner ended", state.text)
         state.drop_tokens(state.repeated)
-        evaluated = last[0].prompt_eval_count or 0  # a count of 0 is omitted from the message
+        evaluated = last[0].prompt_eval_count or 0  # Ollama omits a count of 0
         self._refuse_cut(request, evaluated)
         return state.reply(
             "length" if last[0].done_reason == "length" else "stop",

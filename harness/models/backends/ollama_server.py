@@ -1,4 +1,4 @@
-"""Query an Ollama server: its models, with their digests, files and capabilities."""
+"""Query an Ollama server for its models, prompts and capabilities, and download models to it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _refused(server: str, status: int, reason: str) -> HarnessError:
         return NothingFound(message, hint="`ollama list` lists the models of the server.")
     if status in (429, 503):
         return ModelBusy(message, hint="The server's queue is full: try again in a moment.")
-    where = "Ollama stores models in OLLAMA_MODELS, temporarily twice."
+    where = "Free space in OLLAMA_MODELS, where Ollama briefly stores a new model twice."
     is_full = "no space left" in reason
     return SkillFailed(message, hint=where if is_full else "See the server's log.")
 

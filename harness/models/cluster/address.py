@@ -59,7 +59,7 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
     if found is None or not 0 < int(found["port"]) < 65_536:
         raise UsageError(
             f"{given}: {text!r} is not a place where a job can run",
-            hint="Write ray://HOST:10001, HOST:6379 on a node of the cluster, ray for a Ray "
+            hint="Write ray://HOST:10001, HOST:6379 (only on a node of the cluster), ray for a new "
             "cluster on this machine, or local. ray-data is only valid as `--on ray-data`.",
         )
     return Address("client" if found["client"] else "node", found["host"], int(found["port"]))

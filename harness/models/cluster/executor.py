@@ -225,8 +225,8 @@ class RayExecutor:
         """Load `candidate` on all actors, and return a model that generates on the actors.
 
         Args:
-            slots: minimum number of concurrent generations of all actors together; None for the
-                slots of the serve entry on each actor. If `Placement.slots` is set, `slots` is
+            slots: minimum number of concurrent generations of all actors together. If it is None,
+                each actor has the slots of the serve entry. If `Placement.slots` is set, `slots` is
                 ignored.
 
         Raises:
