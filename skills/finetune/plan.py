@@ -73,7 +73,7 @@ class Plan:
 
     Attributes:
         given: the original recipe; `recipe` is the recipe adapted to the machine.
-        adapted: a clause for each adapted setting.
+        adapted: a clause about each setting that was changed for the machine.
         checkpoints: the number of checkpoints written, and the maximum that exist at the same time.
         batch: the size of the largest batch.
         memory: the peak memory of one process in bytes; the keys are the uses, such as "gradients".

@@ -424,8 +424,8 @@ def adapted(
     return saving, (
         *changes,
         f"checkpointing is switched on: it needs {in_words(less)} of memory instead of "
-        f"{in_words(need)}, and {in_words(machine.free)} are free. Training takes longer, and its "
-        "numbers are the same",
+        f"{in_words(need)}, and {in_words(machine.free)} are free. Training takes longer, with "
+        "the same results",
     )
 
 

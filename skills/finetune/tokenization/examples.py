@@ -232,7 +232,7 @@ def check_answers(rows: Sequence[Example]) -> None:
     for row in rows:
         if not row.completion.rstrip().endswith(CLOSE_TAG):
             raise InputError(
-                f"its completion does not end with {CLOSE_TAG}, at which generation stops in use",
+                f"its completion does not end with {CLOSE_TAG}, at which generation stops",
                 where=row.where,
                 hint="`/finetune dataset` writes completions as `/annotate` reads them.",
             )
