@@ -68,7 +68,7 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     )
     track_to: str | None = Field(
         None,
-        description="the server that receives the measurements; for trackio, a Space of the "
+        description="the server that receives the measurements, or for trackio a Space of the "
         "Hugging Face Hub",
     )
 
@@ -78,7 +78,9 @@ class GgufOptions(SkillOptions):
         None, description="a llama.cpp checkout, instead of the installed converters"
     )
     lora_type: Literal["f32", "f16"] | None = Field(
-        None, description="precision of the adapter file: f32 as trained, f16 for half the size"
+        None,
+        description="precision of the adapter's GGUF: f32 as trained (default), f16 for half the "
+        "size",
     )
 
 
@@ -131,7 +133,7 @@ class Stages(Output):
 
     out: str = Field(description="the folder of the run")
     stages: dict[str, dict[str, Any]] = Field(
-        description="the results of each stage by name; `seconds` is its duration, `outputs` has its "
+        description="the results of each stage by name; `seconds` is its duration, `outputs` its "
         "files"
     )
 

@@ -73,7 +73,7 @@ def is_sharded(wanted: str | None) -> bool:
 
 
 def on_this_machine(processes: int) -> int:
-    """Return the number of training processes on this machine, of `processes` on all machines."""
+    """Return how many of the `processes` training processes run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if world() > 1 else processes
 
 

@@ -380,7 +380,7 @@ class _Training:
         other = (
             self.start.name
             if self.start.comparable
-            else "always the most frequent place of each move, or not stated,"
+            else "a baseline (the most frequent place of each move, or not stated)"
         )
         kappas = ", before ".join(f"{one:.2f}" for one in reversed(gain.kappa) if one is not None)
         text = (

@@ -32,7 +32,7 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether the file exists or can be downloaded, and otherwise the reason."""
+        """Return whether the file exists or can be downloaded; if not, also the reason."""
         assert entry.file is not None  # checked by the registry
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")

@@ -73,7 +73,7 @@ def merge(context: StageContext) -> Entry:
         "merge_base": recipe.export.merge_base,
         "quantization": recipe.quantization.model_dump(mode="json") if into_nf4 else None,
     }
-    stage = context.begin("merge", "merge the adapter into the base's 16-bit weights", inputs)
+    stage = context.begin("merge", "merge the adapter into the base", inputs)
     if stage.unchanged is not None:
         return stage.unchanged
     need_disk(out.folder, weights.size, "the merged model")

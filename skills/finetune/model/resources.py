@@ -465,7 +465,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
     if machine.shards == 1:
         raise UsageError(
             "--sharding fsdp divides the base among processes, and there is only one process",
-            hint="`--processes N` starts one process for each GPU.",
+            hint="`--processes N` starts N processes, each with its own GPU.",
         )
     if training.optimizer != "adamw_torch":
         raise UsageError(
