@@ -367,7 +367,7 @@ def plan_text(plan: Plan, *, details: bool = True) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    """Return the refusals of a plan or the resources it needs, followed by adapted settings."""
+    """Return the refusals of a plan or the resources that the run needs, and adapted settings."""
     lines = [f"cannot start: {error}" for error in plan.refusals]
     if not lines:
         need, free = in_words(plan.need), in_words(plan.machine.free)

@@ -79,7 +79,7 @@ def on_this_machine(processes: int) -> int:
 
 @low_spin_openmp()  # this function may be the first to import torch
 def join_ranks() -> None:
-    """Connect this rank to the others."""
+    """Connect this rank to the other ranks."""
     import torch
     from torch import distributed
 
@@ -90,7 +90,7 @@ def join_ranks() -> None:
 
 
 def leave_ranks() -> None:
-    """Disconnect this rank from the others."""
+    """Disconnect this rank from the other ranks."""
     if _is_joined():
         from torch import distributed
 

@@ -1,7 +1,7 @@
 """The folder of a run: its artifacts, and the manifest of the stages that made them.
 
     out/
-      manifest.json                      an entry for each stage that was performed
+      manifest.json                      the settings, and an entry for each performed stage
       prepared/                          rows as tokens, with the start of each completion
       checkpoint-N/                      the adapter and the optimizer after step N
       adapter/                           the adapter of the best checkpoint

@@ -45,7 +45,7 @@ FOLDS = 5
 RESAMPLES = 2_000
 LOW, LEAST, HIGH = 0.025, 0.05, 0.975
 """Quantiles of the resampled gains: LOW and HIGH are the ends of the two-sided 95% interval, and
-LEAST is the lower end of the one-sided interval.
+LEAST is the lower end of the one-sided 95% interval.
 """
 ENDS = 3
 """`by_place` considers the first `ENDS` and the last `ENDS` sentences of an abstract as places."""

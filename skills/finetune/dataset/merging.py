@@ -221,7 +221,7 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
         given: the value of the option --dev or --test.
 
     Raises:
-        InputError: the file cannot be read, or names no paper.
+        InputError: `given` cannot be read, or names no paper.
     """
     path = Path(given)
     suffix = path.suffix.lower()

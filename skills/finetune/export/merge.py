@@ -201,7 +201,7 @@ def copy_texts(base: Path, folder: Path) -> None:
 
 
 def _without_quantization(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a part of a config without `quantization_config`, since converters reject it."""
+    """Return an object of a config without `quantization_config`, which converters reject."""
     return {name: value for name, value in config.items() if name != "quantization_config"}
 
 

@@ -231,7 +231,7 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """Tokenizes rows.
+    """Renders rows with the chat template of a base, and tokenizes them.
 
     Attributes:
         tokenizer: the tokenizer of transformers, with the chat template of the base.
