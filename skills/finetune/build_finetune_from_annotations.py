@@ -72,8 +72,8 @@ def build_dataset(
         tick: called with the current step, such as "reading gold".
 
     Raises:
-        InputError: a necessary table is not given, a file cannot be read, a table lacks a move, or
-            no row is left.
+        InputError: no table is given, the curated table for `curated_only` is not given, a file
+            cannot be read, a table lacks a move, or no row is left.
     """
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:
@@ -116,7 +116,7 @@ def _paths(given: Paths) -> tuple[Path, ...]:
 
 
 def _check(files: Mapping[Source, Sequence[Path]], choices: Choices) -> None:
-    """Raise InputError if a necessary table is not named, or a named table is not a file."""
+    """Raise InputError if no table or no curated table is named, or a table is not a file."""
     if not any(files.values()):
         raise InputError(
             "there are no annotations to build training data from",

@@ -207,7 +207,7 @@ def notices(dataset: Dataset) -> Iterator[str]:
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),
-        ("near_duplicate", "left out: another paper has the same abstract, or nearly"),
+        ("near_duplicate", "left out: another paper has the same or nearly the same abstract"),
     ):
         those = [left for left in dataset.left_out if left.why == why]
         for left in those[:NAMED_ROWS]:

@@ -120,7 +120,7 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
         """Perform a stage.
 
         If the stage raises an error of a class in `skipped`, print the error, and remove the entry
-        of the stage from the run folder.
+        of the stage from the manifest.
         """
         try:
             with screen.in_part(f"stage {[*STAGES].index(name) + 1} of {len(STAGES)}"):
@@ -193,7 +193,7 @@ def _context(call: Call) -> StageContext:
     before = remembered if data is None or options.resume or options.checkpoint else {}
     if len(options.dev) > 1:
         raise UsageError(
-            "--dev names several files, and a training uses one", hint="Give one --dev."
+            "--dev names several files, and a training uses one file", hint="Give one --dev."
         )
     dev = at_home(options.dev[0]) if options.dev else None
     recipe = recipes.chosen_recipe(options, before, folder)

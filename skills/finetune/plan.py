@@ -73,7 +73,7 @@ class Plan:
 
     Attributes:
         given: the original recipe; `recipe` is the recipe adapted to the machine.
-        adapted: a clause for each adapted setting.
+        adapted: a clause about each setting that was changed for the machine.
         checkpoints: the number of checkpoints written, and the maximum that exist at the same time.
         batch: the size of the largest batch.
         memory: the peak memory of one process in bytes; the keys are the uses, such as "gradients".
@@ -367,7 +367,7 @@ def plan_text(plan: Plan, *, details: bool = True) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    """Return the refusals of a plan or the resources it needs, followed by adapted settings."""
+    """Return the refusals of a plan or the resources that the run needs, and adapted settings."""
     lines = [f"cannot start: {error}" for error in plan.refusals]
     if not lines:
         need, free = in_words(plan.need), in_words(plan.machine.free)

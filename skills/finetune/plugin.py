@@ -42,7 +42,8 @@ class ProcessOptions(SkillOptions):
     processes: int | None = Field(
         None,
         ge=1,
-        description="number of training processes, one for each GPU; on a CPU they share the cores",
+        description="number of training processes (default: 1), each with its own GPU; on a CPU, "
+        "the processes share the cores",
     )
     sharding: Literal["fsdp"] | None = Field(
         None,
@@ -67,7 +68,7 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     )
     track_to: str | None = Field(
         None,
-        description="the server that receives the measurements; for trackio, a Space of the "
+        description="the server that receives the measurements, or for trackio a Space of the "
         "Hugging Face Hub",
     )
 
@@ -77,7 +78,9 @@ class GgufOptions(SkillOptions):
         None, description="a llama.cpp checkout, instead of the installed converters"
     )
     lora_type: Literal["f32", "f16"] | None = Field(
-        None, description="precision of the adapter file: f32 as trained, f16 for half the size"
+        None,
+        description="precision of the adapter's GGUF: f32 as trained (default), f16 for half the "
+        "size",
     )
 
 
@@ -130,7 +133,8 @@ class Stages(Output):
 
     out: str = Field(description="the folder of the run")
     stages: dict[str, dict[str, Any]] = Field(
-        description="the record of each stage by name: seconds, outputs, facts"
+        description="the results of each stage by name; `seconds` is its duration, `outputs` its "
+        "files"
     )
 
 
@@ -138,7 +142,9 @@ class Plan(Output):
     """The result of `/finetune plan`; sizes are in bytes, times in seconds."""
 
     recipe: dict[str, Any]
-    adapted: list[str] = Field(description="the settings that were changed for this machine")
+    adapted: list[str] = Field(
+        description="a sentence about each setting that was changed for this machine"
+    )
     base: dict[str, Any]
     rows: dict[str, Any]
     steps: dict[str, Any]
@@ -156,7 +162,7 @@ class Unregistered(Output):
     name: str
     files: list[str]
     asked_first: str | None = Field(
-        description="the model that /annotate now tries first; None if there is none"
+        description="the model that /annotate now tries first; None if no model serves it"
     )
     ollama: list[str]
 
@@ -198,8 +204,9 @@ class Finetune(Skill):
         "\n"
         "`gold.csv --reader --as-name my-annotator` trains the reader, which finds moves, on a\n"
         "table of 20 or more reviewed papers. The training takes minutes on a CPU. The new reader\n"
-        "is registered if it makes more right decisions on held-out papers than the reader that\n"
-        "training started from, or with --force. The same line continues a stopped run.\n"
+        "is registered if it is shown to make more right decisions on held-out papers than the\n"
+        "reader that training started from, or with --force. Repeat the line to continue a\n"
+        "stopped run.\n"
         "\n"
         "A single stage takes the folder of a run: `merge ft`. A stage whose inputs are unchanged\n"
         "is skipped. `--resume` continues an interrupted training with its settings; `--force`\n"

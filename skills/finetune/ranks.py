@@ -73,13 +73,13 @@ def is_sharded(wanted: str | None) -> bool:
 
 
 def on_this_machine(processes: int) -> int:
-    """Return the number of training processes on this machine, of `processes` on all machines."""
+    """Return how many of the `processes` training processes run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if world() > 1 else processes
 
 
 @low_spin_openmp()  # this function may be the first to import torch
 def join_ranks() -> None:
-    """Connect this rank to the others."""
+    """Connect this rank to the other ranks."""
     import torch
     from torch import distributed
 
@@ -90,7 +90,7 @@ def join_ranks() -> None:
 
 
 def leave_ranks() -> None:
-    """Disconnect this rank from the others."""
+    """Disconnect this rank from the other ranks."""
     if _is_joined():
         from torch import distributed
 

@@ -151,7 +151,7 @@ def run(call: Call) -> Result:
     start = _start(call, framework, gold)
     for name, papers in start.passed.items():
         call.screen.notice(
-            f"{name} was trained on {papers} of these papers; the comparison is with {start.name}"
+            f"{name} was trained on {papers} of these papers; training starts from {start.name}"
         )
     training = _Training(call, path, framework, gold, start)
     locks = call.settings.data_dir / "locks"
@@ -162,7 +162,7 @@ def run(call: Call) -> Result:
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
     """Return the first reader for the task of `framework` that was trained on no paper in `gold`.
 
-    The file of the reader is downloaded if necessary.
+    The file of the reader is downloaded if necessary. A reader whose file is missing is skipped.
 
     Raises:
         ModelUnavailable: there is no such reader, or a registered file is not a reader.
@@ -198,8 +198,9 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
         )
     raise ModelUnavailable(
         "there is no reader to start from"
-        + f"; trained on these papers: {', '.join(passed)}" * bool(passed),
-        hint="Register a reader that was not trained on these papers; `/models` lists the models.",
+        + f"; trained on papers of the table: {', '.join(passed)}" * bool(passed),
+        hint="Register a reader that was not trained on papers of the table; `/models` lists the "
+        "models.",
     )
 
 
@@ -313,7 +314,7 @@ class _Training:
                 tick(f"step {step} of {steps}")
                 if self.call.cancel.is_set():
                     raise Interrupted(
-                        "interrupted", hint="The same line continues after the finished folds."
+                        "interrupted", hint="Repeat the line to continue after the finished folds."
                     )
 
             train(network, examples, self.settings, after_step=after_step)
@@ -379,7 +380,7 @@ class _Training:
         other = (
             self.start.name
             if self.start.comparable
-            else "always the most frequent place of each move, or not stated,"
+            else "a baseline (the most frequent place of each move, or not stated)"
         )
         kappas = ", before ".join(f"{one:.2f}" for one in reversed(gain.kappa) if one is not None)
         text = (

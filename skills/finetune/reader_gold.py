@@ -128,7 +128,7 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
 
     Raises:
         InputError: the row has no abstract or an invalid move, or was annotated with another
-            framework, or all moves are stated and none shares words with the abstract.
+            framework, or all moves are stated and no move shares words with the abstract.
     """
     abstract = row.paper.abstract
     if not sentence_spans(abstract):
@@ -141,7 +141,7 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
         if spans := exact_spans(abstract, stated[move], anchor["spans"]):
             anchors[move] = {"sentences": [], "spans": spans, "by": "reviewer"}
             exact += 1
-        else:  # the wording differs from the abstract: only the sentences are known
+        else:  # the exact words are not known: the spans label only their sentences
             anchors[move] = {"sentences": [], "spans": anchor["spans"], "by": "lexical"}
     # The reader cannot learn a stated move without a place.
     known = {move: one for move, one in anchors.items() if one is None or one["spans"]}

@@ -1,7 +1,7 @@
 """The folder of a run: its artifacts, and the manifest of the stages that made them.
 
     out/
-      manifest.json                      an entry for each stage that was performed
+      manifest.json                      the settings, and an entry for each performed stage
       prepared/                          rows as tokens, with the start of each completion
       checkpoint-N/                      the adapter and the optimizer after step N
       adapter/                           the adapter of the best checkpoint
@@ -402,8 +402,8 @@ class StageContext:
 
         Args:
             inputs: the digests of files and the settings that the result depends on.
-            stands: False if a result outside of the folder was changed or lost, so that the stage
-                must run again; None for a stage without such a result.
+            stands: True if the stage's result outside of the folder is unchanged; False if it was
+                changed or lost, so that the stage must run again; None without such a result.
         """
         notice, entry = self.call.screen.notice, self.run_dir.entry(name)
         if stands is not None:

@@ -32,7 +32,7 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether the file exists or can be downloaded, and otherwise the reason."""
+        """Return whether the file exists or can be downloaded; if not, also the reason."""
         assert entry.file is not None  # checked by the registry
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")
@@ -56,7 +56,7 @@ class ReaderBackend:
 
 
 class ReaderModel:
-    """A reader that answers requests in the format `quotes`."""
+    """A loaded reader, whose replies have the format `quotes`."""
 
     takes_grammar = takes_tools = continues_prefill = False
     in_process = True
@@ -77,7 +77,7 @@ class ReaderModel:
     def generate(
         self, request: Request, on_text: OnText | None = None, cancel: threading.Event | None = None
     ) -> Reply:
-        """Return the quotes of an abstract (see `backend.Model.generate`).
+        """Return the quotes of an abstract (see `harness.models.backend.Model.generate`).
 
         `on_text` is never called, since no text is generated.
         """

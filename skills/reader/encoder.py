@@ -41,8 +41,7 @@ class Text:
     Attributes:
         ids: the ids of the tokens.
         sentences: for each sentence, the indices of its first token and of the token after its last
-            token. Sentences that do not fit into `MOST` tokens with the text before are cut or left
-            out.
+            token. Sentences beyond the first `MOST` tokens of the paper are cut or left out.
         offsets: for each sentence, the start and the end of each token in characters.
     """
 

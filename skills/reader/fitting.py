@@ -45,7 +45,7 @@ FOLDS = 5
 RESAMPLES = 2_000
 LOW, LEAST, HIGH = 0.025, 0.05, 0.975
 """Quantiles of the resampled gains: LOW and HIGH are the ends of the two-sided 95% interval, and
-LEAST is the lower end of the one-sided interval.
+LEAST is the lower end of the one-sided 95% interval.
 """
 ENDS = 3
 """`by_place` considers the first `ENDS` and the last `ENDS` sentences of an abstract as places."""
@@ -57,12 +57,12 @@ Read = Sequence[tuple[Example, Scores]]
 
 
 def fit(read: Read, moves: Sequence[str]) -> Fitted:
-    """Return the figures with which the choices agree best with the labels of these papers.
+    """Return the figures with which the choices agree best with the labels in `read`.
 
     The threshold of "stated" is the median of the thresholds whose kappa with the labels is at most
     `NEAR` below the highest kappa, and above 0 if possible. This threshold is 0.5 for a move that
-    all papers or no papers state. The threshold for a second sentence maximizes F1 with the
-    labelled sentences. It is 1 if only the most probable sentences are labelled.
+    all papers or no papers state. The threshold for further sentences maximizes F1 with
+    the labelled sentences. It is 1 if only the most probable sentences are labelled.
 
     The confidence comes from a logistic regression (Platt 1999) on whether at least one of the
     quoted sentences states the move. A sentence that is quoted for a move that is not stated counts
@@ -204,7 +204,7 @@ class Gain:
     """The gain in accuracy on held-out papers: the difference of the shares of right decisions.
 
     Attributes:
-        papers, decisions: number of held-out papers, and number of all decisions in them.
+        papers, decisions: number of held-out papers, and of all decisions about these papers.
         before, after: share of right decisions of the old reader (or baseline) and the new reader.
         value: the gain, `after` - `before`.
         low, high: 95% interval of the gain, by a bootstrap over papers.

@@ -1,8 +1,9 @@
 """Write and read the file that `encoder` loads: an ONNX graph of a network, with metadata.
 
 The weights of linear layers and the embeddings of tokens and of their positions are stored as 8-bit
-integers with a scale for each row. They take about a quarter of the space of 32-bit floats. The
-engine multiplies the integers by the scales, and computes with 32-bit floats.
+integers with a scale for each row. They take about a quarter of the space of 32-bit floats. When
+onnxruntime runs the graph, it multiplies the integers by the scales, and computes with 32-bit
+floats.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class LeftOut:
 
     Attributes:
         of, of_where: id and place of the row that is used instead, or of the held-out paper; None
-            if the row is left out for another reason.
+            if there is no such row or paper.
         similarity: the similarity of the abstracts of `id` and `of`, 0 to 1; None if similarity is
             not the reason.
         split: "dev" or "test" if the row belongs to a held-out paper; otherwise None.

@@ -5,11 +5,11 @@ only the id of a held-out paper is known, its abstract comes from the row with t
 abstract, copies under other ids are found.
 
 The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
-runs in both abstracts divided by the number of runs in at least one. An abstract of 200 words and a
-changed copy have a similarity of 0.86 if five words far apart are changed, 0.63 if fifteen words
-are changed, and 0.83 if 40 words are added at the end. Among 2,149 different abstracts of this
-project, the highest similarity is 0.38, and all but two pairs have less than 0.21. So
-`MAX_SIMILARITY` is well above the similarity of two different papers.
+runs in both abstracts divided by the number of runs in at least one abstract. An abstract of 200
+words and a changed copy have a similarity of 0.86 if five words far apart are changed, 0.63 if
+fifteen words are changed, and 0.83 if 40 words are added at the end. Among 2,149 different
+abstracts of this project, the highest similarity is 0.38, and all but two pairs have less than
+0.21. So `MAX_SIMILARITY` is well above the similarity of two different papers.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
         given: the value of the option --dev or --test.
 
     Raises:
-        InputError: the file cannot be read, or names no paper.
+        InputError: `given` cannot be read, or names no paper.
     """
     path = Path(given)
     suffix = path.suffix.lower()

@@ -59,7 +59,7 @@ def open_counter(
     """Yield a token counter that can be used within the block.
 
     Args:
-        tokenizer: a tokenizer.json or its folder; None for the annotating model or an estimate.
+        tokenizer: a tokenizer.json or its folder; None for the embedded model or an estimate.
         notify: called with a message if the numbers are estimated.
 
     Raises:

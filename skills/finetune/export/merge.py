@@ -73,7 +73,7 @@ def merge(context: StageContext) -> Entry:
         "merge_base": recipe.export.merge_base,
         "quantization": recipe.quantization.model_dump(mode="json") if into_nf4 else None,
     }
-    stage = context.begin("merge", "merge the adapter into the base's 16-bit weights", inputs)
+    stage = context.begin("merge", "merge the adapter into the base", inputs)
     if stage.unchanged is not None:
         return stage.unchanged
     need_disk(out.folder, weights.size, "the merged model")
@@ -201,7 +201,7 @@ def copy_texts(base: Path, folder: Path) -> None:
 
 
 def _without_quantization(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a part of a config without `quantization_config`, since converters reject it."""
+    """Return an object of a config without `quantization_config`, which converters reject."""
     return {name: value for name, value in config.items() if name != "quantization_config"}
 
 

@@ -39,7 +39,7 @@ _NEW = """\
 
 # {name}
 
-Which papers the model was trained for: describe them here.
+Describe here for which papers the model was trained.
 
 """
 
@@ -123,7 +123,7 @@ def _evaluated(named: Path | None, own: Path, digests: set[str]) -> list[Score]:
     """Return the model's figures in the file `named`, else in `own` if it exists, else [].
 
     Raises:
-        InputError: the file cannot be read, or no annotator in it has one of these digests.
+        InputError: the file cannot be read, or no annotator in the file has one of `digests`.
     """
     path = named or own
     if named is None and not path.is_file():

@@ -283,8 +283,8 @@ def verify(
         prompt.append(f"{plan.gguf.path.name} has a different chat template than the training rows")
     if not prompt and str(shown.get("template") or "").strip() != template.strip():
         notes.append(
-            "it uses a built-in template of Ollama in place of the model's own; the prompt of an "
-            "annotation is the same"
+            "it uses a built-in template of Ollama in place of the GGUF's template; both give the "
+            "same prompt for an annotation"
         )
     answer, done_reason = ollama.chat(plan.model, messages)
     problems += prompt

@@ -109,7 +109,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
 def unregister(call: Call, name: str) -> Result:
     """Remove a model from the registry, and return the result of the command.
 
-    The model is also removed from Ollama if the user agrees. The files of the entry are kept.
+    The model is also removed from Ollama if the user agrees. The model's files are kept.
 
     Raises:
         UsageError: the model is not in registry.d, another process is changing the registry, or

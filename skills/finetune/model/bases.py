@@ -122,8 +122,8 @@ def check_prepared(prepared: Mapping[str, Any], base: Base, folder: Path) -> Non
             f"the rows were prepared for {prepared.get('base')}, which is not "
             f"{base.name} in its current state",
             where=str(folder),
-            hint="Use the recipe that the run was started with, or `/finetune prepare` to train "
-            "again.",
+            hint="Use the recipe that the run was started with, or run `/finetune prepare`, and "
+            "train again.",
         )
 
 

@@ -5,8 +5,8 @@
     load_into(model, adapter)
 
 Only plain LoRA, W + s B A, is supported. Other settings of peft are refused, since llama.cpp's
-converter would silently drop them. The engine supports only the scale s = alpha / r, with the same
-alpha for all layers (src/llama-adapter.h).
+converter would silently drop them. llama.cpp supports only the scale s = alpha / r, with the same
+alpha for all layers (its src/llama-adapter.h).
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def _check(config: Mapping[str, Any], path: Path) -> None:
         raise InputError(
             f"is more than plain LoRA: {', '.join(found)}",
             where=str(path),
-            hint="These changes would be lost. Only plain LoRA of the linear layers is supported.",
+            hint="A merge or a GGUF would lose these settings. Only plain LoRA of the linear "
+            "layers is supported.",
         )
 
 

@@ -61,9 +61,9 @@ OVERHEAD = {
     "cpu": ("process", 850_000_000),
 }
 """Bytes that do not depend on the base. CUDA: context, workspaces and fragmentation, as estimated
-by Unsloth (studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB, measured with torch,
-transformers, peft, bitsandbytes and a base, not counting the weights of the base; and an allowance
-for memory that the allocator cannot use.
+by Unsloth (studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB (measured with torch,
+transformers, peft, bitsandbytes and a base, without the weights of the base), and an allowance for
+memory that the allocator cannot use.
 """
 BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
 """Upper bounds of the bits per weight of llama.cpp's types. If the number of weights in a matrix
@@ -424,8 +424,8 @@ def adapted(
     return saving, (
         *changes,
         f"checkpointing is switched on: it needs {in_words(less)} of memory instead of "
-        f"{in_words(need)}, and {in_words(machine.free)} are free. Training takes longer, and its "
-        "numbers are the same",
+        f"{in_words(need)}, and {in_words(machine.free)} are free. Training takes longer, with "
+        "the same results",
     )
 
 
@@ -439,8 +439,8 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
     """Check the number of processes of a run, and whether --sharding can be used.
 
     Raises:
-        UsageError: there are more processes than rows in a batch, GPUs are used and there are more
-            processes than GPUs, or --sharding cannot be used.
+        UsageError: there are more processes than rows in a batch, or more processes than GPUs (not
+            checked on a CPU), or --sharding cannot be used.
     """
     count, training = machine.processes, recipe.training
     if count > training.batch:
@@ -465,7 +465,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
     if machine.shards == 1:
         raise UsageError(
             "--sharding fsdp divides the base among processes, and there is only one process",
-            hint="`--processes N` starts one process for each GPU.",
+            hint="`--processes N` starts N processes, each with its own GPU.",
         )
     if training.optimizer != "adamw_torch":
         raise UsageError(

@@ -205,7 +205,7 @@ def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, 
                 where=row.where,
                 hint="Dev rows must be gold: written or accepted by a person.",
             )
-    # The search is repeated, since a row with the id of a dev row may have another abstract.
+    # The search is repeated, since further rows may share the id or abstract of a row in `found`.
     known = {name for row in dev for name in (row.key, row.sha256)}
     train, kept_out = rest, list[Example]()
     while found := [row for row in train if row.key in known or row.sha256 in known]:
@@ -232,7 +232,7 @@ def check_answers(rows: Sequence[Example]) -> None:
     for row in rows:
         if not row.completion.rstrip().endswith(CLOSE_TAG):
             raise InputError(
-                f"its completion does not end with {CLOSE_TAG}, at which generation stops in use",
+                f"its completion does not end with {CLOSE_TAG}, at which generation stops",
                 where=row.where,
                 hint="`/finetune dataset` writes completions as `/annotate` reads them.",
             )

@@ -231,7 +231,7 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """Tokenizes rows.
+    """Renders rows with the chat template of a base, and tokenizes them.
 
     Attributes:
         tokenizer: the tokenizer of transformers, with the chat template of the base.
@@ -261,8 +261,8 @@ class Renderer:
                     f"its prompt contains the token {self.text([min(special)])}, which only the "
                     "base's chat template may add",
                     where=example.where,
-                    hint="Rows must not contain a template; `/finetune dataset` puts a blank into "
-                    "such a token of an abstract.",
+                    hint="Remove the template from the row, or put a blank into the token, as "
+                    "`/finetune dataset` does.",
                 )
         prompt = self._rendered(example, example.messages, to_answer=True)
         answer = {"role": "assistant", "content": example.completion}

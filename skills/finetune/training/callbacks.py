@@ -165,7 +165,7 @@ class TrainingCallbacks:
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy == "steps"
         elif is_stopped:
-            # A due evaluation still runs, since it would not be repeated on resume.
+            # A due evaluation still runs, since a resumed run would skip it.
             control.should_training_stop = control.should_save = True
         if control.should_save or control.should_evaluate:
             # A checkpoint does not contain the loss since the last log line, so log it here.

@@ -107,7 +107,7 @@ def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
     """Return the path of the latest valid checkpoint, or None if no checkpoint is valid.
 
     Args:
-        notify: called with a message for each later checkpoint that is damaged.
+        notify: called with a message for each damaged checkpoint that is skipped.
     """
     for step in reversed(steps(folder)):
         path = _path(folder, step)

@@ -177,7 +177,7 @@ def _facts_of_training(
     steps: Schedule,
     lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return a training's figures; print a notice if the dev loss of `start_from` did not fall."""
+    """Return a training's figures; print a notice if it did not lower the initial dev loss."""
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
     tokens = sum(line["tokens"] for line in trained)
