@@ -276,7 +276,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | None]:
     """Find the collection or group whose path is `name`, or else whose path ends with `name`.
 
-    Case is ignored if no path has the same case.
+    Case is ignored only if no path matches in the case of `name`.
 
     Returns:
         The id of the library and the id of the collection. The second id is None for a group, which
