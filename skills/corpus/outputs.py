@@ -114,8 +114,8 @@ class SimilarPaper(OfTitledPaper):
     """A paper that is similar to the paper of the query."""
 
     near: dict[str, float] = Field(
-        description="for each similar move, its cosine similarity to the same move of the given paper; "
-        "most similar first",
+        description="for each similar move, its cosine similarity to the same move of the given "
+        "paper; most similar first",
     )
     text: str = Field(description="text of the most similar move")
     paper_id: int | str
