@@ -226,7 +226,7 @@ def _name(creator: Creator) -> csl.Item:
 def _issued(written: str) -> csl.Item:
     """Return a date of Zotero, such as "2024-05-00 May 2024", in CSL-JSON; 00 means unknown.
 
-    A date such as "0000-00-00 in press" remains the text "in press".
+    A date such as "0000-00-00 in press" becomes the text "in press".
     """
     parts = _DATE.match(written)
     if parts is None:

@@ -34,7 +34,7 @@ EXTRAS = ("authors", "published", "categories", *IDENTITY)
 ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS = "anchors", "confidence", "suggestions", "sections"
 PROVENANCE, ERROR = "provenance", "error"
 OBJECTS = ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, PROVENANCE, ERROR
-"""Columns of saved annotations (see `TableRow`) that contain objects instead of text."""
+"""Columns of saved annotations (see `table.TableRow`) that contain objects instead of text."""
 UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
 """Columns about confidence in saved .csv and .xlsx files; these columns are not read back."""
