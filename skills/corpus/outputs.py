@@ -40,7 +40,7 @@ class Added(Output):
     """The result of `add`: how many rows of the file were added, known or refused."""
 
     file: str = ""
-    ids: int = Field(0, description="number of ids in a list of ids")
+    ids: int = Field(0, description="number of ids, if the file is a list of ids")
     missing: dict[str, str] = Field(
         {}, description="the ids for which no paper was found, with the reasons"
     )

@@ -287,7 +287,7 @@ class Corpus(Skill, DocumentSource):
             "push": f"sends the dataset to {options.to} on the Hugging Face Hub",
             "zotero-push": "writes notes and highlights into your Zotero library",
             "zotero-undo": "deletes notes and highlights from your Zotero library",
-            "zotero-pull": f"reads your Zotero library into {where}",
+            "zotero-pull": f"reads the highlights of your Zotero library into {where}",
         }
         return changes.get(subcommand, "")
 
