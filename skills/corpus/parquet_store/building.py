@@ -375,8 +375,8 @@ def find_repeats(
 
     As in the database, the latest annotation of a paper is current. If several annotations have the
     same time, the last row is current. Versions of an arXiv abstract have separate paper numbers,
-    but only the latest annotation of all versions is current. The latest failure of a
-    paper is current if the paper has no current annotation.
+    but only the latest annotation of all versions is current. The latest failure of a paper is
+    current if the paper has no current annotation.
 
     Returns:
         A tuple for each row: the id of the row, the number of its paper, and True if the row is
