@@ -71,7 +71,7 @@ COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": 
 KEPT = 16
 """Maximum number of cached lists of groups; the oldest lists are removed."""
 Group = tuple[Any, ...]
-"""Values of the columns in `COLUMNS` and of `stated`, and the number of papers with these values."""
+"""Values of the columns in `COLUMNS` and of `stated`, and the number of papers with the values."""
 
 
 @dataclass(frozen=True, slots=True)
