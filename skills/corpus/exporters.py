@@ -194,8 +194,8 @@ def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
         of_pdfs: True if the papers are read from PDF files.
 
     Raises:
-        UsageError: a folder contains files of another kind, or an option for datasets is given but
-            no target is a dataset.
+        UsageError: a folder contains files that belong to no vault or dataset, or an option for
+            datasets is given but no target is a dataset.
     """
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():

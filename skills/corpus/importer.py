@@ -91,7 +91,7 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
     """Return the annotation of a row as an import stores it, or None if the row has no moves.
 
     Raises:
-        InputError: a move is invalid.
+        InputError: a move is invalid, or the annotation was made with another framework.
     """
     if not row.has_moves:
         return None

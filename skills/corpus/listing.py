@@ -71,7 +71,7 @@ COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": 
 KEPT = 16
 """Maximum number of cached lists of groups; the oldest lists are removed."""
 Group = tuple[Any, ...]
-"""The values of the columns in `COLUMNS` and of `stated`, and the number of such papers."""
+"""Values of the columns in `COLUMNS` and of `stated`, and the number of papers with the values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,10 @@ class Added(Output):
     """The result of `add`: how many rows of the file were added, known or refused."""
 
     file: str = ""
-    ids: int = Field(0, description="number of ids in a list of ids")
-    missing: dict[str, str] = Field({}, description="for each id without a paper, the reason")
+    ids: int = Field(0, description="number of ids, if the file is a list of ids")
+    missing: dict[str, str] = Field(
+        {}, description="the ids for which no paper was found, with the reasons"
+    )
     papers: int = Field(0, description="number of new papers")
     annotations: int = Field(0, description="number of new annotations")
     known_papers: int = Field(0, description="number of papers that the corpus already contained")
@@ -53,7 +55,7 @@ class Added(Output):
         0, description="number of rows that repeat the id and abstract of an earlier row"
     )
     renamed: int = Field(
-        0, description="number of annotations with a wrong provenance, which are stored as imported"
+        0, description="number of annotations whose incomplete or wrong provenance was replaced"
     )
     merged: int = Field(0, description="number of rows that were merged with an earlier paper")
     awaited: int = Field(
@@ -112,8 +114,8 @@ class SimilarPaper(OfTitledPaper):
     """A paper that is similar to the paper of the query."""
 
     near: dict[str, float] = Field(
-        description="for each move, its cosine similarity to the same move of the given paper; "
-        "most similar first",
+        description="for each similar move, its cosine similarity to the same move of the given "
+        "paper; most similar first",
     )
     text: str = Field(description="text of the most similar move")
     paper_id: int | str
@@ -331,7 +333,7 @@ class Pulled(Output):
     )
     highlights: int
     comments: int
-    moves: int = Field(description="number of highlights whose tag is a move")
+    moves: int = Field(description="number of highlights with the tag of a move")
     reviewed: int = Field(description="number of papers with the tag FRAMEWORK:reviewed")
 
 
@@ -362,7 +364,7 @@ class MapCell(Output):
     column: int
     count: int
     expected: float = Field(
-        description="expected number of papers in the cell if both moves were independent"
+        description="expected number of papers if the moves of rows and columns were independent"
     )
     gap: bool
     papers: list[str]
@@ -408,7 +410,7 @@ class Budget(Output):
     budget: list[dict[str, Any]] = Field(
         [],
         description="for each source, the number of papers and requests, the price in dollars, "
-        "and the seconds",
+        "and the pauses in seconds",
     )
 
 
@@ -417,7 +419,7 @@ class FetchedToFile(Budget):
 
     query: str
     found: int
-    errors: list[str] = Field(description="the messages of sources that failed")
+    errors: list[str] = Field(description="the error message of each source that failed")
 
 
 class Fetched(FetchedToFile):

@@ -155,7 +155,7 @@ class Corpus(Skill, DocumentSource):
         "  export FILE    all annotations, in any of the formats below\n"
         "  page [FILE]    all annotations as an HTML page\n"
         "  highlight [ID|CONDITION ...]\n"
-        "                 all papers that were annotated from PDF files, or these papers;\n"
+        "                 all papers that were annotated from PDF files, or the selected papers;\n"
         "                 `save to FOLDER/` saves copies\n"
         "  map [CONDITION ...]\n"
         "                 all papers, or the papers that `filter` finds; `save to` an .html,\n"
@@ -184,7 +184,7 @@ class Corpus(Skill, DocumentSource):
         "complete": "look up abstracts, DOIs, years, venues, citations and retractions",
         "map": "cluster papers by their moves, with a timeline and a matrix that shows gaps",
         "index": "prepare a folder of Parquet parts for --db FOLDER",
-        "verify": "compute all keys again, and report differences",
+        "verify": "compute all content keys again, and report differences",
         "duplicates": "show which papers were merged or linked, and by which rule",
         "split": "undo the merges and links of a paper permanently",
         "set-aside": "rename a damaged database; the next command begins a new one",
@@ -224,8 +224,8 @@ class Corpus(Skill, DocumentSource):
     ):
         db: Path | None = Field(
             None,
-            description="the corpus database, or a folder of Parquet parts to read, instead of "
-            "your own",
+            description="the corpus to use instead of your own: a database, or a folder of Parquet "
+            "parts to read",
         )
         framework: FrameworkOption = None
 
@@ -279,7 +279,7 @@ class Corpus(Skill, DocumentSource):
         where = f"the database {options.db}" if options.db else "your corpus"
         changes = {
             "add": f"adds papers and annotations to {where}{_sends(options)}",
-            "fetch": f"sends the query to its sources and adds papers to {where}",
+            "fetch": f"sends the query to the named sources and adds papers to {where}",
             "complete": f"adds facts to the papers of {where}{_sends(options)}",
             "split": f"splits a paper of {where}",
             "index": "adds an index to the folder of parts",
@@ -287,7 +287,7 @@ class Corpus(Skill, DocumentSource):
             "push": f"sends the dataset to {options.to} on the Hugging Face Hub",
             "zotero-push": "writes notes and highlights into your Zotero library",
             "zotero-undo": "deletes notes and highlights from your Zotero library",
-            "zotero-pull": f"reads your Zotero library into {where}",
+            "zotero-pull": f"reads the highlights of your Zotero library into {where}",
         }
         return changes.get(subcommand, "")
 

@@ -141,7 +141,8 @@ def key_of(provenance: Mapping[str, Any]) -> str:
 
         key = "n1:" + sha256 of the canonical JSON of these values:
             input       sha256 of the abstract on one line
-            prompt      sha256 of the canonical JSON of the first request's messages
+            prompt      sha256 of the canonical JSON of the first request's messages, with
+                        the contents that `Form.hashed` returns
             schema      sha256 of the constraint of the reply (the JSON Schema, the grammar, or the
                         settings for selecting passages), or null without a constraint
             form        the format of the reply: "json", "tagged" or "quotes"

@@ -58,7 +58,7 @@ def added(added: Added, refused: int) -> str:
         (added.failures, "paper", "Failed when annotated: {}."),
         (added.empty, "row", "Skipped without an abstract: {}."),
         (added.repeated, "row", "Skipped as repeated: {}."),
-        (refused, "row", "Refused: {}, each named on stderr."),
+        (refused, "row", "Refused: {} (see stderr)."),
         (added.merged, "paper", "Merged with other papers (/corpus duplicates): {}."),
         (
             added.renamed,

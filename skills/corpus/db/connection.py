@@ -24,7 +24,7 @@ from skills.corpus.db.schema import MIGRATIONS
 
 NAME = "corpus.db"
 BUSY_SECONDS = 30.0
-"""Number of seconds to wait for a transaction of another process."""
+"""Maximum number of seconds to wait for a transaction of another process."""
 _FIRST = "m001_papers"
 """The first migration of every corpus that was created by a version before 0.1.0."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."

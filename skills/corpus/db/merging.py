@@ -100,7 +100,7 @@ def _known(db: sqlite3.Connection, paper_id: int) -> Known:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of rows beyond the first row of each merged paper."""
+    """Return the number of merged rows, without the first row of each merged paper."""
     [(above,)] = db.execute(
         "SELECT count(*) - count(DISTINCT first)"  # noqa: S608  not user input
         f" FROM (SELECT min(other) AS first FROM {JOINED} GROUP BY id)"

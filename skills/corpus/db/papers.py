@@ -124,7 +124,7 @@ def identify(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bo
         paper_id: the id of the row.
         paper: the paper as a source states it.
         changed: True if the row is new or was completed. Otherwise the row is compared with other
-            rows only if `paper` has a new identifier.
+            rows only if `paper` has an identifier or title key that is not stored yet.
     """
     found = known(paper)
     if found.venue:

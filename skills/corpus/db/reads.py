@@ -21,7 +21,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import METADATA, Paper, find_arxiv_id
 
 CHUNK = 500
-"""Number of annotations that are read at a time, which limits the memory for their records."""
+"""Maximum number of annotations that are read at a time, since their records take memory."""
 FAILED = f"""
     FROM failures JOIN papers ON papers.id = paper_id
     WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)
@@ -159,7 +159,7 @@ class StoredPaper:
 def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
     """Return the papers that `wanted` identifies; see `rows_of` for the accepted ids.
 
-    Merged rows are replaced by their annotated rows (see `rows_with_annotations`).
+    A merged row is replaced by the annotated rows of its paper (see `rows_with_annotations`).
     """
     shown = rows_with_annotations(db, rows_of(db, wanted))
     return [found for found in (numbered(db, row) for row in shown) if found]

@@ -6,10 +6,10 @@
     failures        papers that could not be annotated, with the reason and the raw reply
     runs            one row for each start of a job
     ballots         the panel's judgement of an annotation or a probe, or why the panel failed
-    votes           the score of each persona on a ballot, and whether the annotation passed
+    votes           the score of each persona on a ballot, and whether the vote passed
     verdicts        the decision of a run of /curate on each row of its input
     judge_forms     the form of question that a judge answers best, as measured
-    calibrations    thresholds of a judge that --calibrate has set
+    calibrations    the thresholds that `/curate --calibrate` has set for a judge
     identifiers     the identifiers, title keys and Zotero keys of each row of `papers`
     duplicates      pairs of rows that were merged, linked or split, and the rule that decided
     reviews         gold tables of /curate --review, and the share of papers for two reviewers
@@ -39,9 +39,9 @@ a merge, not an identifier. In `papers`, the columns `cited`, `retracted` and `r
 of the notice) are null or empty until a lookup.
 
 A ballot names its annotation by the digests of the moves and the abstract, because probes and
-annotations from files are not in the corpus; `annotation_id` is then null. Missing vectors are
-computed before a search by meaning. A block stores the signs of many vectors in one value, because
-reading one row for each vector would take seconds.
+annotations from files are not in the corpus; their ballots have no `annotation_id`. Missing vectors
+are computed before a search by meaning. A block stores the signs of many vectors in one value,
+because reading one row for each vector would take seconds.
 """
 
 from __future__ import annotations

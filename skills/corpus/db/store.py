@@ -44,8 +44,9 @@ def save(
 ) -> int:
     """Store an annotation, and return its id.
 
-    The annotation becomes the current annotation of its paper, and a failure with the same content
-    key is deleted. An annotation that is already stored for this paper is not stored again.
+    The annotation becomes the paper's current annotation by `framework`. A failure of the paper
+    with the same content key is deleted. An annotation that is already stored for the paper is not
+    stored again.
 
     Args:
         run_id: the id of the job in `runs`, or None.

@@ -374,9 +374,9 @@ def find_repeats(
     """Return the rows that are not the first row of their paper, or are not current.
 
     As in the database, the latest annotation of a paper is current. If several annotations have the
-    same time, the last row is current. Versions of an arXiv abstract have separate numbers in
-    `paper`, but only the latest annotation of all versions is current. The latest failure of a
-    paper is current if the paper has no current annotation.
+    same time, the last row is current. Versions of an arXiv abstract have separate paper numbers,
+    but only the latest annotation of all versions is current. The latest failure of a paper is
+    current if the paper has no current annotation.
 
     Returns:
         A tuple for each row: the id of the row, the number of its paper, and True if the row is

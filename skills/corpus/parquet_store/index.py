@@ -302,7 +302,7 @@ def new_part(file: File, framework: Framework) -> Part:
             f"has annotations by the framework {name}, not {framework.name}", where=path.name
         )
     if not name or missing:
-        detail = f": it has no column {missing[0]} of text" if missing else ""
+        detail = f": it has no text column {missing[0]}" if missing else ""
         raise InputError(
             "is not a table of annotations as `save to FILE.parquet` writes it for this version "
             f"of the framework {framework.name}{detail}",

@@ -164,7 +164,7 @@ class Parts(Engine):
         for column in (one.needs for one in conditions):
             if column in LOOKED_UP:
                 raise InputError(
-                    f"a folder of parts does not state {column}", where=str(self.index.folder)
+                    f"a folder of parts has no column {column}", where=str(self.index.folder)
                 )
         return Engine.select(self, conditions)
 

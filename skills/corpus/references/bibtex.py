@@ -57,7 +57,7 @@ TYPES = {
 }
 """The CSL type of each BibTeX entry type."""
 _BIBLATEX = ("online", "dataset", "software")
-"""Entry types that BibTeX lacks."""
+"""BibLaTeX entry types that are written as "misc", since BibTeX lacks these types."""
 _VARIABLES = {
     "title": ("title",),
     "abstract": ("abstract",),

@@ -49,7 +49,7 @@ class ReferenceReader(Reader):
 
 
 def records(path: Path) -> Iterator[csl.Record]:
-    """Yield an item of CSL-JSON, or an error, for each reference in a file.
+    """Yield the position of each reference in a file, and an item of CSL-JSON or an error.
 
     Raises:
         InputError: the file cannot be read.

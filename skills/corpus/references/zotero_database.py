@@ -50,8 +50,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a temporary copy of Zotero's database.
 
     Raises:
-        InputError: the database cannot be read, is damaged, or belongs to an unsupported version of
-            Zotero.
+        InputError: the database cannot be read, does not stop changing, is damaged, or belongs to
+            an unsupported version of Zotero.
         OutputError: the disk is too full for the copy.
     """
     path = regular_file(path).resolve()  # the journals are next to the target of a link
@@ -155,7 +155,8 @@ def _damaged(path: Path, problem: str) -> InputError:
     return InputError(
         f"is damaged ({problem.splitlines()[-1]})",
         where=shown(path),
-        hint=f"Zotero keeps a backup, {FILE}.bak; copy the backup to another folder as {FILE}.",
+        hint=f"Zotero keeps a backup, {FILE}.bak; copy it as {FILE} to a new folder, and name that "
+        "folder.",
     )
 
 

@@ -226,7 +226,7 @@ def _name(creator: Creator) -> csl.Item:
 def _issued(written: str) -> csl.Item:
     """Return a date of Zotero, such as "2024-05-00 May 2024", in CSL-JSON; 00 means unknown.
 
-    A date such as "0000-00-00 in press" remains the text "in press".
+    A date such as "0000-00-00 in press" becomes the text "in press".
     """
     parts = _DATE.match(written)
     if parts is None:
@@ -276,7 +276,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | None]:
     """Find the collection or group whose path is `name`, or else whose path ends with `name`.
 
-    Case is ignored if no path has the same case.
+    Case is ignored only if no path matches in the case of `name`.
 
     Returns:
         The id of the library and the id of the collection. The second id is None for a group, which

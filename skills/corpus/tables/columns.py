@@ -34,10 +34,10 @@ EXTRAS = ("authors", "published", "categories", *IDENTITY)
 ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS = "anchors", "confidence", "suggestions", "sections"
 PROVENANCE, ERROR = "provenance", "error"
 OBJECTS = ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, PROVENANCE, ERROR
-"""Columns of saved annotations (see `TableRow`) that contain objects instead of text."""
+"""Columns of saved annotations (see `table.TableRow`) that contain objects instead of text."""
 UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
-"""Columns about uncertain moves in saved .csv and .xlsx files; these columns are not read back."""
+"""Columns about confidence in saved .csv and .xlsx files; these columns are not read back."""
 _UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
 """Columns that the harness writes, and which are therefore not reported as unused."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}

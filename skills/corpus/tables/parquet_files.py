@@ -77,7 +77,7 @@ def find_files(path: Path) -> list[Path]:
             found = [file for file in map(Path, names) if file.is_file()]
             problem = "no file matches this pattern"
     if not found:
-        hint = f"Name a table, a folder of such files, or a pattern such as parts/*{SUFFIX}."
+        hint = f"Name a table, a folder of Parquet files, or a pattern such as parts/*{SUFFIX}."
         raise InputError(problem, where=shown(path), hint=hint)
     return [regular_file(file) for file in sorted(found)]
 

@@ -30,8 +30,8 @@ MEMORY = 2 * 1024**3
 LEAST_MEMORY, MEMORY_PER_BYTE = 45_000_000, 32
 """The memory limit for a file: a fixed number of bytes, plus a number for each byte of the file.
 
-A page with a figure of 500,000 lines needs 35 bytes for each byte of the file, and a table of texts
-needs 20 bytes.
+For each byte of the file, a table of texts needs 20 bytes, and a page with a figure of 500,000
+lines needs 35 bytes, which is within the limit if the file has less than 15 MB.
 """
 CPU_SECONDS = 40
 """Maximum seconds of CPU time for a file."""

@@ -55,8 +55,8 @@ def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[
         begins_row: returns True for a line that begins a row, as in `bounded_lines`.
 
     Raises:
-        InputError: the file cannot be read, is binary, has another encoding, or contains a row that
-            is too long.
+        InputError: the file cannot be read, is binary, has an unknown encoding, or contains a row
+            that is too long.
     """
     encoding = encoding_of(path)
     return text_lines(path, encoding=encoding, newline=None, begins_row=begins_row)
