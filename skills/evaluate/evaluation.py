@@ -117,7 +117,7 @@ def _subject(call: Call, framework: Framework) -> Subject:
         raise InputError(
             f"the framework {framework.name} has no move {', '.join(lacks)}",
             where=str(options.framework),
-            hint="--csabstruct compares these moves with the labels of the sentences.",
+            hint="--csabstruct needs a framework with these moves; name it with --framework.",
         )
     return inputs.with_labels(options.csabstruct, framework, options.limit)
 

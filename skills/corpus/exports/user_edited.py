@@ -69,9 +69,9 @@ class Owned:
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
         """Replace the harness's part of a file, and return the new text and the state.
 
-        The state is "unchanged" if the file contains this part, or if the harness wrote the same
-        part before. Otherwise, if a person has changed or removed the old part, the text is not
-        changed, and the state is "kept". In all other cases, the state is "updated". A property
+        The state is "unchanged" if the file contains this part, or contained this part before a
+        person changed it. Otherwise, if a person has changed or removed the old part, the text is
+        not changed, and the state is "kept". In all other cases, the state is "updated". A property
         that a person has added is kept, even if the harness owns a property with the same name.
 
         Args:

@@ -403,7 +403,7 @@ def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
         LISTED,
     )
     if any(step.key not in failed and step.action != "delete" for step in due):
-        lines.append("`/corpus zotero-undo` removes them.")
+        lines.append("`/corpus zotero-undo` deletes the notes and highlights.")
     return "\n".join(lines)
 
 
