@@ -104,7 +104,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
         limit: maximum number of lines to read; None for all lines.
 
     Raises:
-        InputError: the file is not a .jsonl file, cannot be read or is empty, or has no usable line.
+        InputError: the file is not a .jsonl file, cannot be read, or has no usable line.
     """
     if path.suffix.lower() != ".jsonl":
         hint = f"Labelled sentences are read from .jsonl files. {_FORMAT}"
