@@ -55,7 +55,7 @@ from skills.reporting.statistics import LEAST_PAPERS
 
 
 def evaluate(call: Call, framework: Framework) -> Result:
-    """Compare models on the papers of the input, and return the report and the files."""
+    """Compare models on the papers of the input, and return the report and the writers of files."""
     subject = _subject(call, framework)
     path, source = database(call), subject.source.path
     assert source is not None

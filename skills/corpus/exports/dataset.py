@@ -214,7 +214,7 @@ def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
     Args:
         abstracts: False to also remove the sentences that the checks quote from the abstract.
     """
-    # `place` and `reason` may contain server addresses. `where` names only the model or its files.
+    # `place` and `reason` may contain server addresses. `where` names only a model or files.
     made = {**item.record["provenance"], "reason": None}
     made.pop("place", None)
     known = {name: value for name, value in made["input"].items() if name != ZOTERO}
