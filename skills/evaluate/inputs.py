@@ -211,7 +211,7 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
     shown_name = f"{model.name} ({path.name})"
     if file.by_paper is None or model.by_paper is None or model.speed is None:
         if file.papers != len(subject.papers):
-            raise _other_gold(f"it is about {counted(file.papers, 'paper')}", where)
+            raise _other_gold(f"it has {counted(file.papers, 'paper')}", where)
         stored = model.model_copy(update={"name": shown_name, "kind": "stored"})
         return file.model_copy(update={"annotators": [stored]})
     answers = _in_order(file.by_paper, model.by_paper, subject, where)

@@ -61,8 +61,8 @@ class Evaluate(Skill):
 
         models: str | None = Field(
             None,
-            description="the models to compare, separated by commas; default: the models that "
-            "serve /annotate",
+            description="models to compare, separated by commas; default: the model of /annotate "
+            "and its fallbacks",
         )
         csabstruct: Path | None = Field(
             None, description="a .jsonl file of abstracts whose sentences have labels"
@@ -79,7 +79,7 @@ class Evaluate(Skill):
         consistency: int | None = Field(
             None,
             ge=0,
-            description="repeat the first N papers with other seeds and with reworded prompts; "
+            description="annotate the first N papers again with other seeds and reworded prompts; "
             "default: 10, or 0 with fewer than 5 papers",
         )
         limit: int | None = Field(None, ge=1, description="only the first N rows")

@@ -163,7 +163,7 @@ def check_current(path: Path, ours: Owned, *names: str) -> None:
     front = (as_yaml(name, ours.properties[name]) for name in names if name in ours.properties)
     if any(part not in text for part in (ours.block, *front)):
         raise UsageError(
-            "a person has changed the figures in it, or it cannot be read",
+            "a person has changed the figures in this file, or the file cannot be read",
             where=str(path),
             hint="--force replaces the changed figures.",
         )

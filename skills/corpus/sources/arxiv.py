@@ -58,7 +58,7 @@ class Arxiv(Source):
         paper = _paper(found[0])
         if _comparable(paper.id) != _comparable(arxiv_id):
             other = flatten(paper.source["arxiv_id"])[:60]
-            raise self.failed(f"the response to a request for {arxiv_id} is {other}")
+            raise self.failed(f"the response to a request for {arxiv_id} is the paper {other}")
         if not paper.abstract:
             raise self.failed(f"the entry for {arxiv_id} has no abstract")
         return paper
