@@ -29,8 +29,8 @@ METRICS: Mapping[str, str] = {
     "valid_freely": "share of papers whose first answer is valid and has the moves in order, "
     "without any constraint",
     "stated": "share of moves that are stated (completeness)",
-    "precision": "of the moves that the annotator states, the share that the gold states, too",
-    "recall": "of the moves that the gold states, the share that the annotator states, too",
+    "precision": "share of the moves stated by the annotator that the gold states, too",
+    "recall": "share of the moves stated by the gold that the annotator states, too",
     "kappa": "Cohen's kappa with the gold on whether a move is stated",
     "numbers": "share of stated moves whose numbers are all in the abstract",
     "names": "share of stated moves whose names are all in the abstract",

@@ -47,10 +47,10 @@ BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
 """The expected label of an anchor, by move; the other moves have no expected label."""
 METRICS: Mapping[str, str] = {
-    "anchor": "of the moves that annotator and gold both state, the share with a common sentence "
-    "in both anchors",
-    "nearest": "of the moves that annotator and gold both state, the share with the same nearest "
-    "sentence in both anchors",
+    "anchor": "share of moves with a common sentence in both anchors, of the moves that annotator "
+    "and gold both state",
+    "nearest": "share of moves with the same nearest sentence in both anchors, of the moves that "
+    "annotator and gold both state",
     "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
     "ece": "expected calibration error: mean difference of confidence and share of right anchors, "
     f"in {BINS} bins of confidence",
@@ -62,8 +62,8 @@ METRICS: Mapping[str, str] = {
     "own work",
     "abstention": "Cohen's kappa between two facts: the annotator states the move, and a sentence "
     "has the expected label",
-    "false_fill": "of the papers without a sentence of the expected label, the share in which the "
-    "move is stated",
+    "false_fill": "share of the papers without a sentence of the expected label in which the move "
+    "is stated",
     "placed": "share of right decisions on method and evidence: the move is anchored in a sentence "
     "with the expected label, or it is not stated and no sentence has this label",
 }

@@ -299,7 +299,7 @@ def test_without_a_summary_the_oldest_turns_are_left_out(
     assert [text[0] for text in sent] == ["b", ANSWER[0], "c", ANSWER[0], "d"]
     assert app.conversation.summary == ""
     notices = app.screen.err.getvalue()  # type: ignore[union-attr]
-    assert f"not be summarized, so its oldest turns are left out: {reason}" in notices
+    assert f"no summary was made, so the oldest turns are left out: {reason}" in notices
     later = long_app(tmp_path, Writer())
     later.conversation.resume()
     assert len(later.conversation.messages) == 8

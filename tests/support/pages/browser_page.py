@@ -38,7 +38,7 @@ def running_browser() -> Iterator[Browser]:
 def watched(browser: Browser, viewport: ViewportSize, origin: str = "file:") -> Iterator[Page]:
     """Open a page; check that it requests nothing elsewhere and logs nothing to the console."""
     opened = browser.new_page(viewport=viewport)
-    opened.set_default_timeout(5000)
+    opened.set_default_timeout(20_000)
     requested: list[str] = []
     logged: list[str] = []
     opened.on("request", lambda request: requested.append(request.url))
