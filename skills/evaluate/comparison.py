@@ -52,7 +52,7 @@ def of_models(
     Args:
         models: the models; the first model is compared with every other annotator.
         earlier: the model of an earlier evaluation, as an annotator or, if its annotations are
-            unknown, as an evaluation of this model alone. The result lists the model after the
+            unknown, as an evaluation of this model alone. The result lists this model after the
             first model.
         measures: the object that computes the measures; by default, measures are not stored.
 

@@ -55,7 +55,7 @@ from skills.reporting.statistics import LEAST_PAPERS
 
 
 def evaluate(call: Call, framework: Framework) -> Result:
-    """Compare models on the papers of the input, and return the report and the files."""
+    """Compare models on the papers of the input, and return the report and the writers of files."""
     subject = _subject(call, framework)
     path, source = database(call), subject.source.path
     assert source is not None
@@ -117,7 +117,7 @@ def _subject(call: Call, framework: Framework) -> Subject:
         raise InputError(
             f"the framework {framework.name} has no move {', '.join(lacks)}",
             where=str(options.framework),
-            hint="--csabstruct compares these moves with the labels of the sentences.",
+            hint="--csabstruct needs a framework with these moves; name it with --framework.",
         )
     return inputs.with_labels(options.csabstruct, framework, options.limit)
 

@@ -104,7 +104,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
         limit: maximum number of lines to read; None for all lines.
 
     Raises:
-        InputError: the file cannot be read or is empty, or no line can be used.
+        InputError: the file is not a .jsonl file, cannot be read, or has no usable line.
     """
     if path.suffix.lower() != ".jsonl":
         hint = f"Labelled sentences are read from .jsonl files. {_FORMAT}"
@@ -211,7 +211,7 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
     shown_name = f"{model.name} ({path.name})"
     if file.by_paper is None or model.by_paper is None or model.speed is None:
         if file.papers != len(subject.papers):
-            raise _other_gold(f"it is about {counted(file.papers, 'paper')}", where)
+            raise _other_gold(f"it has {counted(file.papers, 'paper')}", where)
         stored = model.model_copy(update={"name": shown_name, "kind": "stored"})
         return file.model_copy(update={"annotators": [stored]})
     answers = _in_order(file.by_paper, model.by_paper, subject, where)

@@ -39,9 +39,9 @@ METRICS: Mapping[str, str] = {
     "copied": "share of the words of a stated move that are copied from the abstract, five or "
     "more in a row",
     "overlap": "ROUGE-L F1 of a stated move with the most similar other move of its paper",
-    "rouge_l": "ROUGE-L F1 with the gold, over the papers in which both state the move; 0 "
+    "rouge_l": "ROUGE-L F1 with the gold, over papers whose annotation and gold state the move; 0 "
     "without such papers",
-    "chrf": "chrF2 with the gold, over the papers in which both state the move; 0 without "
+    "chrf": "chrF2 with the gold, over papers whose annotation and gold state the move; 0 without "
     "such papers",
     "agreement": "mean ROUGE-L F1 with the gold over a paper's stated moves; 0 for a move "
     "that only the annotator or only the gold states",

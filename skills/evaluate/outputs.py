@@ -37,12 +37,13 @@ class Answer(Output):
         "in order; None if not measured",
     )
     tokens: tuple[int, int] | None = Field(
-        description="number of tokens of all prompts, and number of tokens of all replies"
+        description="number of tokens of all prompts, and number of tokens of all replies; None "
+        "for a baseline or a failed annotation"
     )
     again: dict[Kind, list[dict[str, str] | None]] | None = Field(
         None,
         description="the moves of repeated annotations, by the varied setting (seeds or prompts). "
-        'The first item of "prompts" has the moves of the annotation itself',
+        'The first item of "prompts" is `moves`, the annotation with the usual prompt',
     )
 
 

@@ -34,8 +34,8 @@ class Evaluate(Skill):
         "stopped evaluation. They do not replace the current annotations of the corpus.\n"
         "\n"
         "The metrics are validity, completeness, faithfulness to the abstract, agreement with the\n"
-        "gold, consistency, tokens and speed, with 95% intervals: Wilson intervals for shares of\n"
-        "papers, and otherwise intervals of a paired bootstrap over papers. Every report includes\n"
+        "gold, consistency and tokens, with 95% intervals: Wilson intervals for shares of papers,\n"
+        "otherwise intervals of a paired bootstrap over papers. Reports also contain speed and\n"
         "two baselines: lead sentences, and another paper's annotation.\n"
         "\n"
         "--csabstruct FILE compares the moves with human labels of the abstracts' sentences\n"
@@ -61,8 +61,8 @@ class Evaluate(Skill):
 
         models: str | None = Field(
             None,
-            description="the models to compare, separated by commas; default: the models that "
-            "serve /annotate",
+            description="models to compare, separated by commas; default: the model of /annotate "
+            "and its fallbacks",
         )
         csabstruct: Path | None = Field(
             None, description="a .jsonl file of abstracts whose sentences have labels"
@@ -79,7 +79,7 @@ class Evaluate(Skill):
         consistency: int | None = Field(
             None,
             ge=0,
-            description="repeat the first N papers with other seeds and with reworded prompts; "
+            description="annotate the first N papers again with other seeds and reworded prompts; "
             "default: 10, or 0 with fewer than 5 papers",
         )
         limit: int | None = Field(None, ge=1, description="only the first N rows")

@@ -66,7 +66,7 @@ OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 FEW = 20
 """Number of papers below which a verdict without differences calls the papers too few."""
 NAMED = 4
-"""Maximum number of metrics that `_named` lists by name."""
+"""Maximum number of metrics that a list in the verdict names."""
 NO_REGRESSION = "No metric is worse than before"
 RELIABILITY = ("confidence", "moves", "mean confidence", "share right")
 

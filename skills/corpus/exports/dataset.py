@@ -1,7 +1,7 @@
 """Save annotations as a dataset folder for the Hugging Face Hub and the library `datasets`.
 
-README.md is the dataset card. Texts that a person has added to the card are kept, such as the
-license, the language and a description of the papers. The rows of a split are in the file
+README.md is the dataset card. Texts and metadata that a person has added to the card are kept, such
+as a description of the papers and the license. The rows of a split are in the file
 data/SPLIT-00000-of-00001.parquet, as the Hub names such files.
 """
 
@@ -62,7 +62,7 @@ _FOR_A_PERSON = {
 }
 """Metadata that are written only to a new card. A person can change them later."""
 _LICENSE = (
-    "# license: of your own work, one of https://huggingface.co/docs/hub/repositories-licenses\n"
+    "# license: one of https://huggingface.co/docs/hub/repositories-licenses (of your own work)\n"
 )
 _COPYRIGHT = """\
 ## Rights
@@ -154,7 +154,8 @@ def push(call: Call) -> Result:
 
     Raises:
         InputError: the folder is not a dataset with annotations by the framework.
-        UsageError: a person has changed the figures in the card, or `hub.push` raises the error.
+        UsageError: a person has changed the figures in the card, the card cannot be read, or
+            `hub.push` raises the error.
         SkillFailed: the Hub cannot be reached, or refuses the files.
     """
     folder, options = as_path(call.text.strip()), call.options
@@ -213,7 +214,7 @@ def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
     Args:
         abstracts: False to also remove the sentences that the checks quote from the abstract.
     """
-    # `place` and `reason` may contain server addresses. `where` names only the model or its files.
+    # `place` and `reason` may contain server addresses. `where` names only a model or files.
     made = {**item.record["provenance"], "reason": None}
     made.pop("place", None)
     known = {name: value for name, value in made["input"].items() if name != ZOTERO}
@@ -360,17 +361,17 @@ are rules, not the judgement of a person.
 
 def _columns(figures: Figures) -> str:
     rows = [
-        ("the id", "of the paper in its source: `arxiv_id`, `paper_id` or `id`"),
+        ("`arxiv_id`, `paper_id` or `id`", "the id of the paper in its source"),
         ("`title`, `authors`, `published`, `categories`", "as the source writes them"),
         *[("`abstract`", "the text that was annotated")] * figures.has_abstracts,
         ("each move", "a text"),
         *[("`sections`", "JSON: moves that sections of the paper state")] * figures.has_sections,
         ("`support`", "by move, 0 to 1, or null"),
-        ("`confidence`", "by move, the estimated probability that it is right, or null"),
+        ("`confidence`", "by move, the estimated probability that the move is right, or null"),
         ("`uncertain`", f"the stated moves with a confidence below {UNCERTAIN}"),
         (
             "`suggestions`",
-            f"JSON: passages with a confidence below {SUGGESTED}, of moves that are not stated",
+            f"JSON: for moves that are not stated, passages with a confidence below {SUGGESTED}",
         ),
         (
             "`anchors`, `checks`, `provenance`",

@@ -69,9 +69,9 @@ class Owned:
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
         """Replace the harness's part of a file, and return the new text and the state.
 
-        The state is "unchanged" if the file contains this part, or if the harness wrote the same
-        part before. Otherwise, if a person has changed or removed the old part, the text is not
-        changed, and the state is "kept". In all other cases, the state is "updated". A property
+        The state is "unchanged" if the file contains this part, or contained this part before a
+        person changed it. Otherwise, if a person has changed or removed the old part, the text is
+        not changed, and the state is "kept". In all other cases, the state is "updated". A property
         that a person has added is kept, even if the harness owns a property with the same name.
 
         Args:
@@ -163,7 +163,7 @@ def check_current(path: Path, ours: Owned, *names: str) -> None:
     front = (as_yaml(name, ours.properties[name]) for name in names if name in ours.properties)
     if any(part not in text for part in (ours.block, *front)):
         raise UsageError(
-            "a person has changed the figures in it, or it cannot be read",
+            "a person has changed the figures in this file, or the file cannot be read",
             where=str(path),
             hint="--force replaces the changed figures.",
         )

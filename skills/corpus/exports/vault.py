@@ -68,7 +68,7 @@ Windows allows 260 characters for a path, and Linux 255 bytes for a name.
 LONGEST_BYTES = 200
 """Maximum number of bytes of a file name in UTF-8."""
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|#^\[\]%]+')
-"""Matches characters that Windows or Obsidian's links do not allow; "%%" begins a comment."""
+"""Matches characters that Windows or Obsidian's links do not allow, and "%" ("%%" is a comment)."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.IGNORECASE)
 
 

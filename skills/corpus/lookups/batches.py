@@ -245,7 +245,7 @@ def store(db: sqlite3.Connection, found: Facts) -> tuple[int | None, bool]:
 
     Returns:
         The id of the row in `papers`, or None for a new paper without an abstract; and True if a
-        row was added.
+        row was added to `papers` or `awaited`.
     """
     with transaction(db):
         rows = rows_with_identifiers(db, found.identifiers)

@@ -125,7 +125,7 @@ class TimelineYears:
 
     @property
     def names(self) -> list[str]:
-        """The headings of the columns: years, with "≤" before the first if `earlier`."""
+        """The headings of the columns: years, with "≤" before the first year if `earlier`."""
         before = "\N{LESS-THAN OR EQUAL TO}" * self.earlier
         return [f"{before * (year == self.columns.start)}{year}" for year in self.columns]
 

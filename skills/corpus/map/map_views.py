@@ -160,7 +160,7 @@ def check_fonts() -> None:
     text = '<text x="2" y="16">M</text>'
     if _rendered(_TEST.format(text)) == _rendered(_TEST.format("")):
         raise SkillFailed(
-            "no font is installed, which a PNG needs",
+            "a PNG needs a font, but no font is installed",
             hint="Install a font, such as DejaVu Sans, or save to an .svg or .html file.",
         )
 

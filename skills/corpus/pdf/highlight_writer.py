@@ -42,7 +42,7 @@ _REFERENCES = re.compile(rb"\s*(?:xref\b|\d+\s+\d+\s+obj\b)")
 _NOT_KEPT = ("/Link", "/Widget", "/Popup")
 """Types of PDF annotations that are not copied.
 
-They belong to the document or to another PDF annotation.
+Such PDF annotations belong to the document or to another PDF annotation.
 """
 _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
 """Keys that refer to a page or a PDF annotation of the earlier copy."""
@@ -230,7 +230,7 @@ def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
     is_copy = any(entry(one, "/T") == AUTHOR for one in everything)
     with copy.open("rb") as file:
         if not is_copy and file.read(len(data)) != data:
-            raise Unreadable(f"would replace another file of this name, which is kept: {copy}")
+            raise Unreadable(f"cannot be copied: its target is another file, which is kept: {copy}")
     edited: set[tuple[int, str]] = set()
     for number, present in enumerate(pages):
         own = writer.pages[number] if number < len(writer.pages) else None

@@ -95,7 +95,7 @@ def differs(line: Line, size: float) -> bool:
 
 @dataclass(slots=True)
 class _Word(Line):
-    """A word.
+    """A word of a page; `read` joins words into pieces.
 
     Attributes:
         turned: True if the word is not written from left to right.

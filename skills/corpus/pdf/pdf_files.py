@@ -70,7 +70,7 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
         [found] = process.read(path, sections=list(sections))
     except Unreadable as exc:
         most = memory_for(path) // 1_000_000
-        hint = f"Is the file damaged? Its memory limit is {most:,} MB." if exc.signal else None
+        hint = f"The file may be damaged, or need more than {most:,} MB." if exc.signal else None
         raise InputError(str(exc), where=shown(path), hint=hint) from exc
     return dict(found)
 
@@ -97,8 +97,8 @@ def check_pdf(path: Path) -> Path:
 def is_of_pdfs(path: Path) -> bool:
     """Return True for a path with the suffix .pdf, and for a folder of PDF files.
 
-    A folder of PDF files contains a PDF file, directly or in a subfolder. It does not directly
-    contain a Parquet file.
+    A folder of PDF files contains a PDF file, directly or in a subfolder, and contains no Parquet
+    file directly.
     """
     place = at_home(path)
     if not place.is_dir():

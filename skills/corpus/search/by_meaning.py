@@ -2,8 +2,8 @@
 
 The moves nearest to a query vector are found in three steps. The first step computes the Hamming
 distance of the sign bits of the query vector and of a move's vector. The second step computes the
-dot product of the query vector and the move's sign bits, and the third step the dot product of both
-vectors. Each step considers fewer moves than the step before, and is more exact.
+dot product of the query vector and the move's sign bits, and the third step the dot product of the
+two vectors. Each step considers fewer moves than the step before, and is more exact.
 """
 
 from __future__ import annotations

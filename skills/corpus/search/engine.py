@@ -137,7 +137,7 @@ class Engine(ABC):
     def search(self, query: Query) -> Hits:
         """Return the moves that match a query, the best first.
 
-        A search by meaning requires a database and a call of `complete_vectors`.
+        A search by meaning requires a database whose vectors `complete_vectors` has computed.
         """
         if query.by == "words":
             best, without_year = fulltext.best_moves(self, query)

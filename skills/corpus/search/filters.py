@@ -67,8 +67,8 @@ class Selected:
     Attributes:
         ids: the ids of the annotations, sorted by paper.
         unknown: for each column that a condition needs, the number of annotations that have no
-            value in this column and meet all conditions that do not need it. Columns without such
-            annotations are omitted.
+            value in this column and meet all conditions that do not need the column. Columns
+            without such annotations are omitted.
     """
 
     ids: list[int]
@@ -115,7 +115,7 @@ def facet(name: str, value: str) -> Condition:
 def any_of(conditions: Sequence[Condition]) -> Condition:
     """Return a condition that is met if one of `conditions` is met.
 
-    None of `conditions` may use `match`.
+    No condition may use `match`.
     """
     either = " OR ".join(one.sql for one in conditions)
     return Condition(either, tuple(value for one in conditions for value in one.parameters))

@@ -172,7 +172,7 @@ def unpacked(stored: Iterable[bytes]) -> Vectors:
 
 
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
-    """Return the id up to which the vectors of all stated moves are stored, or 0.
+    """Return the id of the move up to which the vectors of all stated moves are stored, or 0.
 
     Stored vectors of another model than `embedder` are deleted first.
     """

@@ -58,9 +58,9 @@ class Arxiv(Source):
         paper = _paper(found[0])
         if _comparable(paper.id) != _comparable(arxiv_id):
             other = flatten(paper.source["arxiv_id"])[:60]
-            raise self.failed(f"the response to a request for {arxiv_id} is {other}")
+            raise self.failed(f"the response to a request for {arxiv_id} is the paper {other}")
         if not paper.abstract:
-            raise self.failed(f"its entry for {arxiv_id} has no abstract")
+            raise self.failed(f"the entry for {arxiv_id} has no abstract")
         return paper
 
     def papers(
@@ -111,7 +111,7 @@ class Arxiv(Source):
                 max_results=str(min(limit, PAGE)),
             )
             if any(map(_is_error, page)):
-                raise self.failed(f"it cannot read the query ({_text(page[0], 'summary')})")
+                raise self.failed(f"arXiv cannot read the query ({_text(page[0], 'summary')})")
             found += page
         return found[:limit]
 

@@ -42,7 +42,7 @@ class Service:
         url: the base URL of the API.
         key: the environment variable with the API key, or with the user's email address in the case
             of Crossref; "" if the source accepts no key.
-        delay: minimum seconds between two requests.
+        delay: minimum seconds between two requests without a key.
         delay_with_key: minimum seconds between two requests with a key.
     """
 

@@ -87,8 +87,8 @@ def _file_of(attachment: Data, item: Annotated) -> Path | None:
 
     The annotated PDF file is returned if its path ends with the attachment's linked path, if its
     folder is named after the attachment's key, or if its MD5 digest is the attachment's digest.
-    Otherwise the file is looked for at the linked path, or without a linked path in Zotero's
-    storage.
+    Otherwise the attachment's file is looked for at the linked path or, without a linked path, in
+    Zotero's storage.
     """
     key, name = str(attachment.get("key")), Path(str(attachment.get("filename") or "")).name
     if attachment.get("contentType") != PDF or not _KEY.fullmatch(key):

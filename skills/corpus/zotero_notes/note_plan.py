@@ -53,7 +53,7 @@ Action = Literal[
 ACTIONS: dict[Action, str] = {
     "create": "to create",
     "update": "to update",
-    "delete": "to delete, since its passage is not stated any more",
+    "delete": "to delete, since the move has no passage any more",
     "unchanged": "unchanged",
     "edited": "left as it is, since a person changed it",
     "removed": "not written again, since a person deleted it",
@@ -199,7 +199,7 @@ class Step:
         note: the note or the highlight.
         key: the key of `note` at the server, chosen before a new note is sent; "" if the library
             does not contain the item of the note.
-        data: the object to send to the server; empty if nothing is sent.
+        data: the object to write at the server; empty for a deletion, or if nothing is sent.
     """
 
     action: Action

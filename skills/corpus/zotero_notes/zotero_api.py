@@ -4,8 +4,8 @@
 ZOTERO_API_KEY. The key is sent in a header, and does not occur in messages, records or logs.
 
 `LocalLibrary` sends requests to the Zotero that runs on this computer, version 10 or newer. Its API
-is the same, but needs no account and has no rate limit. Before Zotero issues a key for writing, it
-asks the user for permission; the key is valid for one request or until the command ends.
+is the web API, but needs no account and has no rate limit. Before Zotero issues a key for writing,
+it asks the user for permission; the key is valid for one request or until the command ends.
 """
 
 from __future__ import annotations

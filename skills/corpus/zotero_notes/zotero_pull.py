@@ -67,7 +67,8 @@ def _read(
 ) -> Iterator[tuple[str, PulledHighlight]]:
     """Yield people's highlights in a library, as pairs of the item's key and the highlight.
 
-    Highlights that a person has deleted, and items with the tag `REVIEWED`, are yielded too.
+    Highlights that a person has deleted, and items that a person has tagged as reviewed, are
+    yielded, too.
 
     Args:
         items: the keys of the items.

@@ -386,7 +386,7 @@ def _preview(steps: Sequence[Step]) -> str:
 
 
 def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
-    """Return the numbers of written notes and highlights, and the failures."""
+    """Return a report: the numbers of written and other notes and highlights, and the failures."""
     due = [step for step in steps if _is_due(step)]
     lines = [] if due else ["There is nothing to write."]
     for kind in get_args(Kind):
@@ -403,7 +403,7 @@ def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
         LISTED,
     )
     if any(step.key not in failed and step.action != "delete" for step in due):
-        lines.append("`/corpus zotero-undo` removes them.")
+        lines.append("`/corpus zotero-undo` deletes the notes and highlights.")
     return "\n".join(lines)
 
 
