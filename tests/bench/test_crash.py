@@ -1,4 +1,4 @@
-"""A small slice of bench/crash.py: the same campaigns with fewer rows and kills."""
+"""A part of bench/crash.py with fewer rows; `bench/attack.py --short` runs the other campaigns."""
 
 from __future__ import annotations
 
@@ -21,29 +21,10 @@ def work() -> Iterator[Any]:
         yield made
 
 
-def test_kills_at_random_moments(work: Any) -> None:
-    assert not (faults := crash.kills(work, 4, random.Random(1))), str(faults)
-
-
-def test_kills_while_the_target_is_written(work: Any) -> None:
-    assert not (faults := crash.write_kills(work, 2, random.Random(1))), str(faults)
-
-
-def test_a_full_disk(work: Any) -> None:
-    assert not (faults := crash.full_disk(work)), str(faults)
-
-
-def test_two_processes_on_one_job(work: Any) -> None:
-    assert not (faults := crash.two_processes(work)), str(faults)
-
-
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
-        ("truncated", "refused, set aside, completed"),
-        ("emptied", "completed"),
         ("zero header", "refused, set aside, completed"),
-        ("flipped bytes", None),
         ("zeroed pages", None),
         ("-wal removed", "completed"),
     ],

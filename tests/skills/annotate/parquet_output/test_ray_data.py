@@ -78,7 +78,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
 ALL = sorted(paper(n)["arxiv_id"] for n in range(ROWS))
 
 
-def test_parts_of_a_table_become_a_corpus(workspace: Workspace, access: RayNodes) -> None:
+def test_parts_of_a_table_become_a_corpus(
+    workspace: Workspace, access: RayNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is refused for another job, and on nodes that do not share it."""
     workspace.rows(*range(40))
     outcome = workspace.annotate(line(access))
     summary = outcome.result.summary
@@ -94,6 +97,14 @@ def test_parts_of_a_table_become_a_corpus(workspace: Workspace, access: RayNodes
     workspace.annotate("save to out.jsonl")
     assert workspace.stderr.count(": 0 papers to do") == 2
     assert sorted(workspace.ids()) == ALL[:40]
+    names = sorted((workspace.folder / "parts").iterdir())
+    with pytest.raises(UsageError, match="belongs to another job, with sampling"):
+        workspace.annotate(line(access, "--max-tokens 900"))
+    assert sorted((workspace.folder / "parts").iterdir()) == names
+    # As on a node that cannot see the folder.
+    monkeypatch.setattr(PartsFolder, "marked", lambda *_: contextlib.nullcontext())
+    with pytest.raises(OutputError, match=r"node .* does not share the folder"):
+        workspace.annotate(line(access))
     assert generated(workspace.folder) == Counter(ALL[:40])
 
 
@@ -104,8 +115,6 @@ def test_a_job_on_a_cluster_saves_parts(workspace: Workspace, access: RayNodes) 
     workspace.annotate(on_client + " --limit 8")
     assert sorted(kept(workspace.folder)) == ALL[:8]
     workspace.annotate(line(access))  # another executor goes on with the same folder
-    assert sorted(kept(workspace.folder)) == ALL[:20]
-    workspace.annotate(on_client)
     assert sorted(kept(workspace.folder)) == ALL[:20]
     with pytest.raises(UsageError, match="belongs to another job"):
         workspace.annotate(on_client + " --max-tokens 900")
@@ -169,27 +178,10 @@ def test_failures_keep_their_reason_and_are_repeated(
     outcome = workspace.annotate(line(access))
     assert (outcome.result.code, outcome.result.summary["errors"]) == (1, {"InvalidReply": 1})  # type: ignore[index]
     assert kept(workspace.folder, errors=True) == [paper(7)["arxiv_id"]]
-    assert workspace.annotate(line(access)).result.summary["failed"] == 1  # type: ignore[index]
     monkeypatch.delenv("HARNESS_FAKE_FAULT")
     outcome = workspace.annotate(line(access, "--retry-failed"))
     assert outcome.result.code == 0
     assert sorted(kept(workspace.folder)) == ALL[:20]
-
-
-def test_refusals(workspace: Workspace, access: RayNodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace.rows(*range(3))
-    workspace.annotate(line(access))
-    before = generated(workspace.folder)
-    names = sorted((workspace.folder / "parts").iterdir())
-    with pytest.raises(UsageError, match="belongs to another job, with sampling"):
-        workspace.annotate(line(access, "--max-tokens 900"))
-    assert sorted((workspace.folder / "parts").iterdir()) == names
-    # As on a node that cannot see the folder.
-    monkeypatch.setattr(PartsFolder, "marked", lambda *_: contextlib.nullcontext())
-    with pytest.raises(OutputError, match=r"node .* does not share the folder"):
-        workspace.annotate(line(access))
-    monkeypatch.undo()
-    assert generated(workspace.folder) == before
 
 
 def test_nodes_with_another_model_are_refused(

@@ -339,7 +339,9 @@ def test_invalid_json_in_a_part_is_an_error(app: App) -> None:
     with open_index(PARTS, nanda()) as index:
         rows = Rows(index)
         [(row_id, row)] = rows.read([index.parts[0].first])
-        with pytest.raises(InputError, match=r"has no JSON object in the column checks \(Expecting"):
+        with pytest.raises(
+            InputError, match=r"has no JSON object in the column checks \(Expecting"
+        ):
             rows.annotation(row_id, {**row, "checks": "{"})
 
 
