@@ -242,7 +242,7 @@ class ActivateSkill:
     def _allow(self, skill: PromptSkill, run: Run) -> None:
         """Ask the user to allow the model to use a project's skill in its current version.
 
-        The model then uses a copy of the skill's folder, so that the permission does not cover
+        The model then uses a copy of the skill's folder, so that the answer "yes" does not cover
         later changes. An "always" answer covers all versions of all skills of the project. Skills
         in the user's own folders need no permission.
 

@@ -132,7 +132,8 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, "")
         files: list[ChoicesFile] = []
         lock = self._settings.skills_lock
-        # `trust` is imported only if a file exists; installed.json is `InstalledSkills.earlier`.
+        # The module `trust` is imported only if one of its files exists; installed.json is the
+        # earlier name of skills.lock.
         if not _are_missing(self._settings.trust_file):
             files.append(self._trust)
         files.append(self.disabled)
