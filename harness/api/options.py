@@ -149,7 +149,7 @@ class Flag:
         key: the key of the option in the Pydantic model: the field's alias, or else its name.
         sets: the value that a boolean flag sets, or None for a flag with a value.
         choices: the values of a Literal or an Enum in the type of the field, as typed.
-        values: the same values, as stored in the option.
+        values: the values of `choices`, as stored in the option.
         many: True if the flag may be repeated.
         required: True if the flag is required.
     """

@@ -1,8 +1,8 @@
 """The prompt skills that are active in a conversation, and the tool that activates them.
 
 The instructions are in the system message of each request, so that they remain when the
-conversation is trimmed or continued. The files of a skill are added only if the model has no tool
-to read files.
+conversation is trimmed or continued. Files to which the instructions refer are added only if the
+model has no tool to read files.
 """
 
 from __future__ import annotations
