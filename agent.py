@@ -71,12 +71,12 @@ def forget_current_folder() -> None:
 def hand_over(script: str) -> int | None:
     """Continue with the Python of the `.venv` beside this file if dependencies are missing.
 
-    In this case, the Python of the `.venv` runs `script` in place of this process.
+    The Python of the `.venv` then runs `script` in place of this process.
 
     Returns:
-        None if all dependencies are installed. The exit code 2 if dependencies are missing, and
-            the `.venv` is missing or already runs this process; a message then explains the
-            installation.
+        None if all dependencies are installed. The exit code 2 if dependencies are missing and
+            the `.venv` cannot help, since it is missing or already runs this process; a message
+            then explains the installation.
     """
     import importlib.util
     from pathlib import Path

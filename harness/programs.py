@@ -37,7 +37,7 @@ HARMLESS: Mapping[str, tuple[str, str]] = {
     "grep": (r"-[cEFhHilLnoqrsvwx]+|-[ABCem]\d*", "prints lines; would follow links with -R"),
     "head": (r"-[nc]?\d*", "prints the beginning of files"),
     "ls": (r"-[1aAdFhilrRsStU]+", "lists folders; does not follow links below them"),
-    "tail": (r"-[nc]?\d*", "prints the end of files; would not end with -f"),
+    "tail": (r"-[nc]?\d*", "prints the end of files; would run forever with -f"),
     "wc": (r"-[clLmw]+", "counts lines; would read a list of files with --files0-from"),
 }
 """Commands that neither change files nor run other programs if they have only allowed options. Each
@@ -77,10 +77,10 @@ def lasting(
 ) -> str | None:
     """Return the scope of an "always" answer: a key of `HARMLESS`, or exactly this command.
 
-    The result is None if the user must allow the command each time, because the command needs a
-    shell, or names a path that is not free (see `is_free`). Without a sandbox, the result for a
-    command that is not harmless is also None if the command names a path that controls git or the
-    harness, or if the words do not show which programs and files the command uses.
+    The result is None for a command that needs a shell or names a path that is not free (see
+    `is_free`); the user must then allow the command each time. Without a sandbox, a command that no
+    key covers also has the result None if it names a path that controls git or the harness, or if
+    its words do not show which programs and files it uses.
 
     Args:
         folders: the folders of skills; the command may name files in these folders.

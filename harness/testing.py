@@ -262,7 +262,7 @@ def run_skill(
     """Run `skill` once with `model`, and return the result.
 
     The default `model` gives empty replies. `options` are values of the skill's `Options`, by
-    field. Errors of the skill are raised.
+    alias or field. Errors of the skill are raised.
     """
     models = fake_models(model or FakeModel(), "annotate", "chat", "judge", form=form)
     call = Call(
@@ -283,7 +283,7 @@ def run_skill(
 def folder_skill(folder: Path) -> Skill:
     """Load, check and return the skill of a folder with a plugin.py, as the harness does.
 
-    The function is meant for tests that are in this folder. Compiled files of Python would change
+    The function is meant for tests in this folder. Compiled files of Python would change
     the content of the folder, and so end the user's trust. Therefore the function deletes compiled
     files of the tests, and Python writes no new compiled files.
 

@@ -44,7 +44,7 @@ _PLACEHOLDER = re.compile(
 MAX_LISTED = 100
 """Maximum number of file names that are sent to the model."""
 MAX_ENTRIES = 10_000
-"""Maximum number of files and folders to list in a skill's folder."""
+"""Maximum number of files and folders that are searched in a skill's folder."""
 SIZE = 64 * 1024
 """Maximum size of a file to which a body refers, in bytes."""
 MAX_READ = 100

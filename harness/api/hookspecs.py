@@ -90,7 +90,7 @@ def register_frameworks(register: RegisterFramework) -> None:
 
 @hookspec
 def register_formats(register: RegisterFormat) -> None:
-    """Call `register(format)` for each format; `save to PATH` then accepts the suffix."""
+    """Call `register(format)` for each format; `save to PATH` then accepts its suffix."""
 
 
 @hookspec
@@ -113,9 +113,9 @@ def before_tool(call: ToolStarted) -> str | None:
     """Check a tool call of the model before the user is asked and the tool runs.
 
     Raise `NotAllowed(reason)` to refuse the call: the model receives the reason and the name of the
-    plugin. A text that the hook returns is added to the result as a note. The call is also refused
-    if a hook raises any other exception, or takes too long. The hooks of all plugins are called,
-    then the commands of hooks.json, until a hook or a command refuses the call.
+    plugin. Any other exception, or a hook that takes too long, also refuses the call. A text that
+    the hook returns is added to the result as a note. The hooks of all plugins are called, then the
+    commands of hooks.json, until a hook or a command refuses the call.
     """
 
 
@@ -185,7 +185,7 @@ class RunFinished(RunStarted):
         seconds: the duration of the run.
         requested, resolved: the id of the requested model, and the id of the model that served the
             run; both are None if no model was used.
-        prompt_tokens, completion_tokens: number of tokens of all generations of the run.
+        prompt_tokens, completion_tokens: numbers of tokens in all prompts and answers.
         written: the files and folders that were saved.
         error_type: the class name of the error that ended the run, such as "InputError", or None.
     """

@@ -69,7 +69,7 @@ class ClusterOptions(SkillOptions):
         description="with --on, the number of parallel requests to each loaded model",
     )
     cpus: int | None = Field(
-        None, ge=1, description="with --on, the number of CPUs for each loaded model; default: 4"
+        None, ge=1, description="with --on, the CPUs for each loaded model; default: up to 4"
     )
     gpus: float | None = Field(
         None, ge=0, description="with --on, the number of GPUs for each loaded model"
@@ -114,9 +114,9 @@ class GeneralOptions(SkillOptions):
     trust: bool = Field(False, description="trust the plugin that this line runs")
     yes: bool = Field(
         False,
-        description="answer yes to every question: the model may write files, run commands and "
-        "train; in a session, files are overwritten; skills are installed and removed; a model is "
-        "pushed to the Hugging Face Hub; with unregister, Ollama's model is removed too",
+        description="answer yes to every question: whether the model may write files, run commands "
+        "or train; whether to overwrite files (in a session), install or remove skills, push a "
+        "model to the Hugging Face Hub, or, with unregister, remove Ollama's model too",
     )
     no_log: bool = Field(
         False,
@@ -124,7 +124,7 @@ class GeneralOptions(SkillOptions):
         "stored",
     )
     registry: Path | None = Field(
-        None, description="a registry file that overrides the shipped registry"
+        None, description="use this registry file instead of your registry.yaml"
     )
 
 
@@ -149,7 +149,7 @@ class Flag:
         key: the key of the option in the Pydantic model: the field's alias, or else its name.
         sets: the value that a boolean flag sets, or None for a flag with a value.
         choices: the values of a Literal or an Enum in the type of the field, as typed.
-        values: the same values, as stored in the option.
+        values: the values of `choices`, as stored in the option.
         many: True if the flag may be repeated.
         required: True if the flag is required.
     """
@@ -212,7 +212,7 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
 
 
 def _types(annotation: Any) -> tuple[list[Any], bool]:
-    """Return the types of a value, without None, and True if the option is repeatable."""
+    """Return the types of an option's values except None, and True if it is repeatable."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _types(parts[0])
@@ -324,7 +324,7 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
     """Return one message for all validation errors, and a hint or None.
 
     Args:
-        known: flags by the key of the field.
+        known: the flags by `Flag.key`.
     """
     messages: list[str] = []
     hints: list[str] = []

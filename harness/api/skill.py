@@ -81,7 +81,7 @@ class Call:
             `Skill.piped_as`).
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
-        source: the origin of `text`; "both" means the line; the skill appends stdin.
+        source: the origin of `text`; "both" means the line, to which the skill appends stdin.
         targets: the files to which the result is saved; the harness writes them after `run`.
         folders: the targets that the line names with a slash at the end.
         models: `models.run` performs work with the model that serves a task.

@@ -1,8 +1,8 @@
 """The prompt skills that are active in a conversation, and the tool that activates them.
 
 The instructions are in the system message of each request, so that they remain when the
-conversation is trimmed or continued. The files of a skill are added only if the model has no tool
-to read files.
+conversation is trimmed or continued. Files to which the instructions refer are added only if the
+model has no tool to read files.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ class ActivateSkill:
     def _allow(self, skill: PromptSkill, run: Run) -> None:
         """Ask the user to allow the model to use a project's skill in its current version.
 
-        The model then uses a copy of the skill's folder, so that the permission does not cover
+        The model then uses a copy of the skill's folder, so that the answer "yes" does not cover
         later changes. An "always" answer covers all versions of all skills of the project. Skills
         in the user's own folders need no permission.
 

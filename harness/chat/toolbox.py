@@ -143,8 +143,9 @@ class Toolbox:
         """Return the tools to offer to a model, which together fit into `room` bytes.
 
         All tools of MCP servers are offered if they need at most half of `room`, if the other tools
-        fit as well, and if there are at most `MOST` tools. Otherwise, the model is offered a search
-        tool, and the server tools that its searches have found, in at most half of `room`.
+        fit as well, and if there are at most `MOST` tools. Otherwise, they are replaced by a
+        search tool and by the tools that its searches have found, as far as these fit into half of
+        `room`.
         """
         own = [*self._own.values()]
         servers = self.app.mcp_servers

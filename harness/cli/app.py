@@ -148,7 +148,7 @@ class App:
     ) -> Outcome:
         """Run an invocation that a model requests, and return its outcome.
 
-        The general options of the user's line, if any, replace the general options of the
+        If the user has entered a line, its general options replace the general options of the
         invocation. The run cannot read stdin or write to stdout. Changes, and reading outside of
         the project, need the user's consent.
 

@@ -23,7 +23,7 @@ class AppCommand(Skill):
 
 
 class CommandData(BaseModel):
-    """Base class of the data of a command's result, which contains only fields that were set."""
+    """Base class of the data of a command's result; fields that were not set are left out."""
 
     model_config = ConfigDict(defer_build=True)
 

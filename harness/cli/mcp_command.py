@@ -200,7 +200,7 @@ def _overview(found: ServerList, file: Path) -> str:
         rows = [(s.name, s.state, len(s.tools), s.written_in, s.problem) for s in found.servers]
         lines.append(table(("server", "state", "tools", "from", ""), rows))
     elif not (found.disabled or found.untrusted or found.problems):
-        lines.append(f"No servers: there is no {file}.")
+        lines.append(f"No servers. `/mcp add` writes a server to {file}.")
     for one in found.servers:
         if one.tools:
             lines.append(f"{one.name}: {', '.join(tool['name'] for tool in one.tools)}")

@@ -227,7 +227,7 @@ class ModelsCommand(AppCommand):
         known = self._app.pool.registry
         if name in known.models and (name not in known.files or not known.files[name].hub):
             raise UsageError(
-                f"{name} is another model", hint="Rename the other model in your registry."
+                f"{name} is another model", hint="Rename the model with this name in your registry."
             )
         entry = self._entry(name, found)
         consent(f"{action}, and writes {path}", call.confirm, yes=call.yes)

@@ -362,7 +362,7 @@ class PermissionsCommand(AppCommand):
     usage = "[NUMBER|all]"
     text = "optional"
     subcommands = {
-        "revoke": "revoke the answer with a number, or all answers",
+        "revoke": "revoke the answer with this NUMBER, or all answers",
         "trust": "trust the project's .agents/hooks.json in its current state",
     }
     output = {"": ProjectPermissions}
@@ -382,8 +382,8 @@ class PermissionsCommand(AppCommand):
         if call.subcommand != "revoke":
             if given:
                 raise UsageError(
-                    f"/permissions takes no {given[:40]!r}",
-                    hint="`/permissions` lists the answers.",
+                    f"/permissions takes no text, but found {given[:40]!r}",
+                    hint="`/permissions revoke NUMBER` revokes an answer.",
                 )
             allowed = [
                 NumberedAnswer(number=number, **one.model_dump())

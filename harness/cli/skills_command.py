@@ -80,8 +80,8 @@ class Skills(AppCommand):
     details = """\
     NAME shows the origin, fields and problems of a skill. TEXT searches the names, origins and
     descriptions of skills, and lists the skills that contain all of its words. `/skills add SOURCE`
-    shows the skills of a folder, of the URL of a git repository, or of the index of https://HOST,
-    and copies them into your own folder without running any code."""
+    shows the skills of a folder, a git repository (a URL) or a host (https://HOST), and copies them
+    into your own folder without running any code."""
     text = "optional"
     subcommands = {
         "add": "install skills from a folder, a git repository or a host",
@@ -96,7 +96,7 @@ class Skills(AppCommand):
     }
 
     class Add(SkillOptions):
-        skill: list[str] = Field([], description="install only this skill of the source")
+        skill: list[str] = Field([], description="install only this skill; may be repeated")
         all_skills: bool = Field(False, alias="all", description="install all skills of the source")
 
     Options = Add

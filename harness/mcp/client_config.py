@@ -268,7 +268,7 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
         raise InputError(
             f"it has no object {SERVERS!r}",
             where=_place(path, text, SERVERS),
-            hint=f'{{"{SERVERS}": {{"NAME": {{"command": "...", "args": []}}}}}}',
+            hint=f'Write {{"{SERVERS}": {{"NAME": {{"command": "...", "args": []}}}}}}.',
         )
     return text, content
 

@@ -251,7 +251,7 @@ class Unanswered(NotAllowed):
     """Raised if the client must repeat the call with the user's answer to a question.
 
     Args:
-        allowed: the keys of the questions that the user has already allowed.
+        allowed: the keys of the questions that the user has already answered with yes.
     """
 
     def __init__(self, question: str, allowed: frozenset[str]) -> None:
@@ -294,7 +294,7 @@ def _answered(params: types.InputResponseRequestParams) -> Confirm:
 
     The function raises Unanswered if the parameters contain no answer to the question.
     `params.request_state`, which the client returns unchanged, contains the keys of the questions
-    that the user has already allowed.
+    that the user has already answered with yes.
     """
     answers = params.input_responses or {}
     allowed = frozenset(key for key, answer in answers.items() if _accepts(answer))

@@ -4,7 +4,7 @@ Three sources are searched in the order below. The first plugin that registers a
 the name. A later folder with the same name is recorded as shadowed, not as a failure.
 
     built in      the harness's own commands and backends, and the shipped plugins in skills/
-    entry points  of the group "harness.skills", by name
+    entry points  of the group "harness.skills", sorted by name
     folders       with a SKILL.md under ./skills, .agents/skills of the working folder and its
                   parents up to the root of the git repository, skills/ of the user's config folder,
                   ~/.agents/skills
@@ -132,7 +132,8 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, "")
         files: list[ChoicesFile] = []
         lock = self._settings.skills_lock
-        # `trust` is imported only if a file exists; installed.json is `InstalledSkills.earlier`.
+        # The module `trust` is imported only if one of its files exists; installed.json is the
+        # earlier name of skills.lock.
         if not _are_missing(self._settings.trust_file):
             files.append(self._trust)
         files.append(self.disabled)
