@@ -234,7 +234,8 @@ class Servers:
         late = [one for one in self.servers if one.state == "starting" and not one.is_late]
         if late:
             names = ", ".join(sorted(server.entry.name for server in late))
-            self._notice(f"mcp server {names} has not started yet; its tools join later")
+            which = f"mcp server {names} has" if len(late) == 1 else f"mcp servers {names} have"
+            self._notice(f"{which} not started yet; the tools join later")
         for server in late:
             server.is_late = True
         for server in self.servers:

@@ -340,8 +340,9 @@ def _check_target(target: Path, subcommand: str) -> None:
 
 
 def _sends(options: Corpus.Options) -> str:
-    """Return the part of an effect that names the sources to which ids are sent, or ""."""
-    return f", sending ids to {options.source}" if options.source else ""
+    """Return the part of an effect that names the sources to which data is sent, or ""."""
+    sent = "ids and titles" if options.by_title else "ids"
+    return f", sending {sent} to {options.source}" if options.source else ""
 
 
 @hookimpl

@@ -391,8 +391,8 @@ class _Training:
         )
         if not self.start.comparable:
             text += (
-                f"\nno other reader has the moves of {self.framework.name}. The general model "
-                "was not run, since it is slow: `/evaluate` compares with it"
+                f"\n{self.start.name} has another framework than {self.framework.name}. The "
+                "general model was not run, since it is slow: `/evaluate` compares with it"
             )
         return text
 

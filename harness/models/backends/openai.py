@@ -112,7 +112,8 @@ class OpenAIServer:
                     return None
                 raise ModelUnavailable(f"no server answers at {self.shown}", hint=START) from exc
             except openai.APIStatusError as exc:
-                raise ModelUnavailable(self.error(exc).message, hint=START) from exc
+                error = self.error(exc)
+                raise ModelUnavailable(error.message, hint=error.hint or START) from exc
             except (openai.APIError, *UNREADABLE) as exc:
                 raise ModelUnavailable(
                     f"the server at {self.shown} does not use OpenAI's protocol", hint=START

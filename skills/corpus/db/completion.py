@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -141,8 +141,9 @@ def due(
     source: str,
     states: Iterable[str],
     since: str,
+    kinds: Container[str],
     *,
-    by_title: bool = False,
+    by_title: bool,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the row id and the identifiers of each paper to look up at a source.
 
@@ -155,9 +156,9 @@ def due(
         states: the names of the facts that the source may state; names that are not in `COLUMNS`
             are ignored.
         since: a time in the format of `rows.now`.
-        by_title: True if the source finds papers by title. A paper without identifiers is then
-            yielded with {TITLE: title}. If `by_title` is False or the title is empty, the paper is
-            yielded with {}.
+        kinds: the kinds of identifiers that the source knows; other identifiers are left out.
+        by_title: True to look up a paper without such an identifier by its title, if any. The paper
+            is then yielded with {TITLE: title}, and otherwise with {}.
     """
     lacks = " OR ".join(f"({COLUMNS[name]})" for name in sorted(states) if name in COLUMNS)
     before = "SELECT 1 FROM lookups WHERE of = 'papers' AND row_id = papers.id AND source = :source"
@@ -169,7 +170,7 @@ def due(
         {"source": source, "since": since},
     ).fetchall()
     for (row_id, title), of_paper in itertools.groupby(rows, lambda row: (row["id"], row["title"])):
-        known = {row["kind"]: row["value"] for row in of_paper if row["kind"]}
+        known = {row["kind"]: row["value"] for row in of_paper if row["kind"] in kinds}
         yield row_id, known or ({TITLE: title} if by_title and title else {})
 
 

@@ -124,7 +124,8 @@ class Completion:
         the negative id of its row in `awaited`.
         """
         by_title = self.call.options.by_title
-        own = completion.due(self.db, source.name, source.states, self.since, by_title=by_title)
+        known = source.name, source.states, self.since, source.kinds
+        own = completion.due(self.db, *known, by_title=by_title)
         without = completion.due_awaited(self.db, source.name, self.since)
         for row, ids in itertools.chain(own, ((-row, ids) for row, ids in without)):
             if batches.can_look_up(source, ids):

@@ -135,7 +135,8 @@ def unregister(call: Call, name: str) -> Result:
                 raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
         path.unlink()
     first = first_model(settings)
-    text = f"{name} is removed from the registry ({path}). /annotate now tries {first} first."
+    now = f"/annotate now tries {first} first." if first else "No model serves /annotate now."
+    text = f"{name} is removed from the registry ({path}). {now}"
     facts = {"registry": str(path), "name": name, "files": [*found["files"]], "asked_first": first}
     removals = list(_at_ollama(call, found["models"][name]))
     return Result("\n".join([f"{text} {_RELOAD}", *removals]), {**facts, "ollama": removals})

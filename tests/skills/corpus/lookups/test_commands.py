@@ -249,6 +249,14 @@ def test_a_paper_without_an_id_is_looked_up_by_its_title(app: App, server: Paper
     assert data["other_titles"] == []
 
 
+def test_a_paper_whose_id_the_source_does_not_know_is_looked_up_by_its_title(app: App) -> None:
+    title = "Planner: tools that plan!"
+    corpus(app, Paper("arxiv_id", "2401.99999", title, "An abstract.", authors="Ada Invented"))
+    assert "Nothing to look up" in app.dispatch("/corpus complete --source crossref").result.text
+    data = result(app, "/corpus complete --source crossref --by-title")
+    assert data["sources"]["crossref"]["found"] == 1
+
+
 def test_papers_are_filtered_by_what_was_looked_up(app: App) -> None:
     corpus(app, of_doi(1), of_doi(2), paper(3))
     result(app, "/corpus complete --source openalex")
