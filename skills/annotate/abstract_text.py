@@ -84,7 +84,7 @@ def read(path: Path) -> str:
             f"/annotate does not read {path.suffix} files",
             where=where,
             hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
-            f"{', '.join(table.SUFFIXES)}; save the text as one of these.",
+            f"{', '.join(table.SUFFIXES)}; save the text in one of these formats.",
         )
     return text_input.read_text(
         path, what="an abstract", shorten="Give only the abstract, not the whole paper."

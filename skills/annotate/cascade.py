@@ -107,7 +107,7 @@ class _Cascade:
         finished: the job of the first model, in which later models replace annotations.
         models: the numbers of papers, failures and tokens of each model, by the name of the model.
         doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
-        review: the papers that remain for a person's review, as pairs like those of `doubtful`.
+        review: the papers that remain for a person's review, as pairs of certainty and row index.
         pending: number of papers for a later model that this model has not processed.
         stopped: the error that ended the cascade early, or None.
     """

@@ -124,7 +124,7 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """The annotations that a person should read, starting with the closest decision."""
+    """The number of annotations near the threshold, and the nearest annotations, for a person."""
 
     of: int
     closest: list[BorderlineRow]
@@ -168,8 +168,14 @@ class Added(Output):
     """
 
     who: str
-    caught: Share = Field(description="share of the judged known-bad annotations that are rejected")
-    cost: Share = Field(description="share of the annotations of the input that are rejected")
+    caught: Share = Field(
+        description="share of the known-bad annotations that are rejected; for a persona and the "
+        "panel, of those that pass the gates"
+    )
+    cost: Share = Field(
+        description="share of the annotations of the input that are rejected; for a persona and "
+        "the panel, of those that pass the gates"
+    )
     alone: int | None = Field(
         description="number of known-bad annotations that only this persona rejects; None if `who` "
         "is not a persona",
@@ -245,10 +251,12 @@ class Reviewed(Output):
     )
     gold_rows: int
     right: Share | None = Field(
-        None, description="share of the moves that reviewers left unchanged"
+        None, description="share of the moves that reviewers left unchanged in complete rounds"
     )
     right_by_move: dict[str, Share] = Field(
-        {}, description="for each move, by its label, the share that reviewers left unchanged"
+        {},
+        description="for each move, by its label, the share that reviewers left unchanged in "
+        "complete rounds",
     )
     retraining: str = Field(
         "",

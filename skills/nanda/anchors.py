@@ -4,7 +4,7 @@ A model gives an anchor, a reviewer selects it, or lexical alignment finds it. A
 has an anchor for each stated move under "anchors". The spans of an anchor refer to the abstract as
 it is stored with the paper. The oldest annotations have no anchors.
 
-Lexical alignment selects one or two sentences. The first is the sentence with the highest ROUGE-L
+Lexical alignment selects at most two sentences. The first is the sentence with the highest ROUGE-L
 recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the length of the
 longest common subsequence of stemmed words, divided by the number of words of the move. Only
 sentences that share a content word with the move are considered, so an anchor may have no sentence.
@@ -123,7 +123,7 @@ def sentences_of(abstract: str) -> tuple[Sentence, ...]:
 
 
 def _aligned(abstract: str, text: str) -> list[int]:
-    """Return the numbers of the one or two sentences that lexical alignment selects for `text`.
+    """Return the numbers of the sentences, at most two, that lexical alignment selects for `text`.
 
     The result is [] if no sentence shares a content word with `text`.
     """

@@ -274,7 +274,9 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
         return path
     if len(given.parts) == 1 and not given.suffix and not given.exists():
         hint = (
-            f"Plugins provide {', '.join(sorted(named))}." if named else "No plugin provides one."
+            f"Plugins provide {', '.join(sorted(named))}."
+            if named
+            else "No plugin provides a framework."
         )
         raise InputError(f"there is no framework or file {given}", hint=hint)
     return given
