@@ -303,8 +303,8 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
         raise InputError(
             "has gold of none of these papers",
             where=shown(path),
-            hint="A sample consists of papers of the table, drawn at random: "
-            "`/curate TABLE --review` makes their gold.",
+            hint="Draw papers of the table at random, and make their gold with `/curate TABLE "
+            "--review --sample N`.",
         )
     moves = {digest: given[digest].valid_moves(framework) for digest in present}
     return Sample(path, framework, moves)

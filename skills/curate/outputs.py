@@ -144,8 +144,8 @@ class PanelFigures(Output):
         "panel",
     )
     length: dict[str, float | None] = Field(
-        description="Spearman's correlation of mean score and length of annotations: value, p, "
-        "and the number n",
+        description="Spearman's correlation of mean score and length of annotations: value, "
+        "p-value p, and number n of annotations",
     )
     vote_against_mean: dict[str, int]
     borderline: Borderline
@@ -247,7 +247,7 @@ class Reviewed(Output):
     to_do: int
     waiting: int = Field(0, description="number of annotations that wait for a second reviewer")
     disputed: int = Field(
-        0, description="number of annotations that two reviewers decided differently"
+        0, description="number of annotations with an unsettled disagreement of two reviewers"
     )
     gold_rows: int
     right: Share | None = Field(
