@@ -193,7 +193,7 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
 def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
     """Yield findings if too few content words of the annotation or a move are in the abstract.
 
-    Single moves are checked only if the annotation as a whole has no finding.
+    Single moves are checked only if the annotation as a whole passes this check.
     """
     share = support(abstract, " ".join(moves.values()))
     if share < LEAST_SUPPORT:
