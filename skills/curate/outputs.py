@@ -124,7 +124,12 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """The number of annotations near the threshold, and the nearest annotations, for a person."""
+    """The annotations near a threshold, which a person should read.
+
+    Attributes:
+        of: number of these annotations.
+        closest: the first 20 of these annotations, the nearest to a threshold first.
+    """
 
     of: int
     closest: list[BorderlineRow]
