@@ -103,8 +103,8 @@ def _kinds(value: Any) -> Any:
 class SectionOptions(SkillOptions):
     sections: Annotated[tuple[str, ...], BeforeValidator(_kinds)] = Field(
         (),
-        description="search these sections of a PDF file for moves that the abstract does not "
-        "state: limitation, or limitation,conclusion",
+        description="search these sections of a PDF file for moves that the abstract lacks: "
+        "limitation, conclusion, or limitation,conclusion",
     )
 
 
