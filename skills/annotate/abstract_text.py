@@ -20,7 +20,7 @@ from skills.nanda.sentences import heading_end
 TITLE_WORDS = 30
 """Maximum number of words of a first line that counts as the title.
 
-Titles in gold_train.csv have up to 21 words.
+Titles in gold_train.csv have up to 25 words.
 """
 
 # Possessive quantifiers prevent backtracking where adjacent parts match the same characters.
@@ -84,7 +84,7 @@ def read(path: Path) -> str:
             f"/annotate does not read {path.suffix} files",
             where=where,
             hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
-            f"{', '.join(table.SUFFIXES)}; save the text as one of these.",
+            f"{', '.join(table.SUFFIXES)}; save the text in one of these formats.",
         )
     return text_input.read_text(
         path, what="an abstract", shorten="Give only the abstract, not the whole paper."

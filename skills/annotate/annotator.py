@@ -107,10 +107,10 @@ class Annotator:
         """Return the request for the annotation of a paper, with provenance and content key.
 
         The provenance has the facts that are needed to compare and repeat annotations. Its first
-        keys are the keys of `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages,
-        changed by `Form.hashed`, as canonical JSON. "schema_sha256" is the SHA-256 of the
-        constraint of the reply (the settings for selecting passages, the JSON Schema or the
-        grammar), or null if there is no constraint.
+        keys are the keys of `ServedModel.about`. "prompt_sha256" is the SHA-256 of the canonical
+        JSON of the messages after `Form.hashed`. "schema_sha256" is the SHA-256 of the constraint
+        of the reply (the settings for selecting passages, the JSON Schema or the grammar), or None
+        if there is no constraint.
 
         Raises:
             ModelUnavailable: the model was trained on the moves of another framework, or cannot

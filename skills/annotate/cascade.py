@@ -107,7 +107,7 @@ class _Cascade:
         finished: the job of the first model, in which later models replace annotations.
         models: the numbers of papers, failures and tokens of each model, by the name of the model.
         doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
-        review: the papers that remain for a person's review, as pairs like those of `doubtful`.
+        review: the papers that remain for a person's review, as pairs of certainty and row index.
         pending: number of papers for a later model that this model has not processed.
         stopped: the error that ended the cascade early, or None.
     """
@@ -303,8 +303,8 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
         raise InputError(
             "has gold of none of these papers",
             where=shown(path),
-            hint="A sample consists of papers of the table, drawn at random: "
-            "`/curate TABLE --review` makes their gold.",
+            hint="Draw papers of the table at random, and make their gold with `/curate TABLE "
+            "--review --sample N`.",
         )
     moves = {digest: given[digest].valid_moves(framework) for digest in present}
     return Sample(path, framework, moves)

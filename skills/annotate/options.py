@@ -103,8 +103,8 @@ def _kinds(value: Any) -> Any:
 class SectionOptions(SkillOptions):
     sections: Annotated[tuple[str, ...], BeforeValidator(_kinds)] = Field(
         (),
-        description="search these sections of a PDF file for moves that the abstract does not "
-        "state: limitation, or limitation,conclusion",
+        description="search these sections of a PDF file for moves that the abstract lacks: "
+        "limitation, conclusion, or limitation,conclusion",
     )
 
 
@@ -121,7 +121,7 @@ class PaperOptions(StrictOptions, SectionOptions, DatabaseOptions):
 
 
 class JobOptions(WorkerOptions, DatabaseOptions):
-    """Options for annotating many papers in a job that can be resumed."""
+    """Options for annotating many papers in a job that can be continued."""
 
     retry_failed: bool = Field(False, description="process only the papers that failed before")
 
@@ -153,7 +153,7 @@ class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
 
 
 class IdListOptions(JobOptions, SourceOptions):
-    limit: int | None = Field(None, ge=1, description="only the first N rows")
+    limit: int | None = Field(None, ge=1, description="only the first N ids")
 
 
 class PaperByIdOptions(PaperOptions, SourceOptions):
@@ -163,7 +163,7 @@ class PaperByIdOptions(PaperOptions, SourceOptions):
 class TopicOptions(JobOptions):
     source: Sources = Field(
         None,
-        description="where papers are searched or looked up, separated by commas: "
+        description="sources for searches and lookups, separated by commas: "
         f"{','.join((CORPUS, *NAMES))}",
     )
     max: int = Field(10, ge=1, le=200, description="maximum number of papers")

@@ -150,7 +150,7 @@ class Finished:
         summary: the figures that `--json` prints (see `summary_of`).
         stopped: the error that ended the job early, or None.
         failed: number of failed papers; in a cascade, the sum over all models.
-        next: a line to suggest to the user; "" for the usual line.
+        next: a line to suggest to the user; "" for the line of `_next`.
     """
 
     job: AnnotateJob
@@ -300,10 +300,10 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return the summary of a job for `--json`.
 
-    rows = done + failed + pending + the filtered rows. "made" and "failed_now" count only the rows
-    that this run annotated, or failed to annotate. "tokens" are the tokens of this run, including
-    the tokens of unusable replies. "seconds" is the duration of the run; the duration of an
-    `AnnotateJob` includes planning.
+    "rows" is the sum of "done", "failed", "pending" and "filtered". "made" and "failed_now" count
+    only the rows that this run annotated, or failed to annotate. "tokens" are the tokens of this
+    run, including the tokens of unusable replies. "seconds" is the duration of the run; the
+    duration of an `AnnotateJob` includes planning.
 
     Args:
         rows: number of rows of the source that are not filtered.

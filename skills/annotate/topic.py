@@ -70,8 +70,8 @@ SHORT = 50
 def annotate_topic(call: Call, framework: Framework) -> Result:
     """Find papers on a topic, annotate the papers without an annotation, and survey all papers.
 
-    The current annotations in the corpus are used, whichever model made them. If the line names a
-    model, this model annotates all papers.
+    If the line names a model, this model annotates all papers. Otherwise, the current annotations
+    in the corpus are used, whichever model made them.
     """
     topic = flatten(call.text)
     found = _find(call, topic)
@@ -118,8 +118,8 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
 def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
     """Return the summary for `--json`.
 
-    "done", "failed" and "pending" count all papers; papers annotated before count as done. Other
-    keys of `table.summary_of` describe only the job.
+    "done", "failed" and "pending" cover all papers; papers annotated before count as done. The
+    other keys are from `table.summary_of` (without `_OF_A_TABLE`), and describe only the job.
 
     Args:
         papers: number of papers on the topic.
@@ -194,7 +194,7 @@ def _announce(call: Call, topic: str, found: TopicPapers, known: Mapping[str, An
         )
     by = Counter(item.record["provenance"]["resolved"] for item in known.values())
     models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
-    before = f"; annotated before: {models} (--model NAME repeats them)" if known else ""
+    before = f"; annotated before: {models} (--model NAME annotates them again)" if known else ""
     call.screen.notice(count + before)
 
 

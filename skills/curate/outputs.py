@@ -124,7 +124,12 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """The annotations that a person should read, starting with the closest decision."""
+    """The annotations near a threshold, which a person should read.
+
+    Attributes:
+        of: number of these annotations.
+        closest: the first 20 of these annotations, the nearest to a threshold first.
+    """
 
     of: int
     closest: list[BorderlineRow]
@@ -144,8 +149,8 @@ class PanelFigures(Output):
         "panel",
     )
     length: dict[str, float | None] = Field(
-        description="Spearman's correlation of mean score and length of annotations: value, p, "
-        "and the number n",
+        description="Spearman's correlation of mean score and length of annotations: value, "
+        "p-value p, and number n of annotations",
     )
     vote_against_mean: dict[str, int]
     borderline: Borderline
@@ -168,8 +173,14 @@ class Added(Output):
     """
 
     who: str
-    caught: Share = Field(description="share of the judged known-bad annotations that are rejected")
-    cost: Share = Field(description="share of the annotations of the input that are rejected")
+    caught: Share = Field(
+        description="share of the known-bad annotations that are rejected; for a persona and the "
+        "panel, of those that pass the gates"
+    )
+    cost: Share = Field(
+        description="share of the annotations of the input that are rejected; for a persona and "
+        "the panel, of those that pass the gates"
+    )
     alone: int | None = Field(
         description="number of known-bad annotations that only this persona rejects; None if `who` "
         "is not a persona",
@@ -241,14 +252,16 @@ class Reviewed(Output):
     to_do: int
     waiting: int = Field(0, description="number of annotations that wait for a second reviewer")
     disputed: int = Field(
-        0, description="number of annotations that two reviewers decided differently"
+        0, description="number of annotations with an unsettled disagreement of two reviewers"
     )
     gold_rows: int
     right: Share | None = Field(
-        None, description="share of the moves that reviewers left unchanged"
+        None, description="share of the moves that reviewers left unchanged in complete rounds"
     )
     right_by_move: dict[str, Share] = Field(
-        {}, description="for each move, by its label, the share that reviewers left unchanged"
+        {},
+        description="for each move, by its label, the share that reviewers left unchanged in "
+        "complete rounds",
     )
     retraining: str = Field(
         "",

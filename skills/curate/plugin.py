@@ -42,8 +42,8 @@ class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
         8,
         ge=1,
         le=1000,
-        description="number of known-bad annotations of each kind to mix in; the total is at most "
-        "the number of annotations that pass the gates",
+        description="maximum number of known-bad annotations of each kind to mix in; the total is "
+        "at most the number of annotations that pass the gates",
     )
     explain: bool = Field(False, description="ask the judge why it rejected each annotation")
     retry_failed: bool = Field(False, description="process only annotations that failed before")

@@ -152,7 +152,7 @@ def verdict_of(summary: Curation) -> list[str]:
     """Return two sentences: the number of each decision, and a verdict on the panel.
 
     Of the annotations that pass the gates, the panel should reject a larger share of the known-bad
-    annotations than of the input. The verdict states whether it does.
+    annotations than of the input. The second sentence states whether the panel does.
     """
     failed = summary.probes.failed if summary.probes else 0
     redo = "(--retry-failed retries them)"

@@ -151,7 +151,7 @@ def tokens(text: str) -> Sequence[Token]:
 def written(text: str, first: Token, last: Token | None = None) -> str:
     """Return the passage of `text` from token `first` to token `last`, by default only `first`.
 
-    The spelling is the spelling of `composed(text)`.
+    The passage is spelled as in `composed(text)`.
     """
     return composed(text)[first.span[0] : (last or first).span[1]]
 

@@ -109,7 +109,7 @@ class Form(ABC):
         return request
 
     def hashed(self, content: str) -> str:
-        """Return the content of a message in the form in which "prompt_sha256" covers it."""
+        """Return the content of a message in the form that is hashed for "prompt_sha256"."""
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:

@@ -131,8 +131,8 @@ class Framework(_Strict):
     def longest(self) -> int:
         """Maximum number of characters of a move in an annotation: 480 for a `max_chars` of 320.
 
-        The maximum exceeds `max_chars`, since a move may quote a long sentence: 2.5% of the
-        sentences of abstracts have more than 320 characters, and 0.2% have more than 480.
+        The maximum exceeds `max_chars`, since a move may quote a long sentence: 2% of the sentences
+        of gold abstracts have more than 320 characters, and 0.2% have more than 480.
         """
         return longest_quote(self.max_chars)
 
@@ -274,7 +274,9 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
         return path
     if len(given.parts) == 1 and not given.suffix and not given.exists():
         hint = (
-            f"Plugins provide {', '.join(sorted(named))}." if named else "No plugin provides one."
+            f"Plugins provide {', '.join(sorted(named))}."
+            if named
+            else "No plugin provides a framework."
         )
         raise InputError(f"there is no framework or file {given}", hint=hint)
     return given

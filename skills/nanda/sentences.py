@@ -210,7 +210,7 @@ def _allows_end(word: str, first: str, following: str) -> bool:
     """Return True if a full stop after `word` may end a sentence.
 
     Args:
-        first: the first letter of the next word.
+        first: the first letter or digit of the next word.
         following: the next word, with its case folded.
     """
     folded = word.casefold()

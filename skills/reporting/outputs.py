@@ -1,4 +1,4 @@
-"""Models of results that several skills share (see `Skill.output`)."""
+"""Pydantic models of results that several skills share (see `Skill.output`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MORE = "--details shows all figures"
 
 
 class Output(BaseModel):
-    """The base class of results; the JSON may contain more fields than the model defines."""
+    """The base class of results; the JSON may contain more fields than the class defines."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)
 

@@ -100,7 +100,7 @@ class Guard:
             return PlainTextResponse("The address is too long.", HTTPStatus.REQUEST_URI_TOO_LONG)
         length = headers.get("content-length", "")
         if not is_safe and not (length.isdecimal() and int(length) <= MOST):
-            return PlainTextResponse(f"The most is {MOST:,} bytes.", HTTPStatus(413))
+            return PlainTextResponse(f"A request may have at most {MOST:,} bytes.", HTTPStatus(413))
         return None
 
     def _entered(self, request: Request) -> Response | None:

@@ -127,7 +127,7 @@ def running(db: sqlite3.Connection) -> list[dict[str, Any]]:
 
 
 def due(row: Row) -> int | None:
-    """Return the number of papers that a job has to process, or None if it is not recorded."""
+    """Return the number of papers or annotations that a job processes; None if not recorded."""
     settings = stored_json(row["settings"])
     known = settings.get("due") if isinstance(settings, dict) else None
     return known if isinstance(known, int) else None

@@ -62,8 +62,8 @@ class Sheet:
         height: the height of the page if its width is 1000.
         highlights: the passages on the page, the largest first.
         stated: for each page with passages, the labels of their moves.
-        places: by move, the page of one of its passages, the name of the first move that this
-            passage states, and the colour of the move.
+        places: for each move, by its name: the page of one of its passages, the name of the first
+            of the moves that this passage states, and the colour of the move itself.
         missing: the labels of moves whose passages were not found.
     """
 

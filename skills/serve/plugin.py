@@ -44,7 +44,7 @@ class Serve(Skill):
             None, description="the gold table that reviews are saved in (default: gold.csv)"
         )
         double: ShareOption | None = Field(
-            None, description="share of papers on which two reviewers decide: 20% or 0.2"
+            None, description="share of papers that two reviewers decide on, such as 20% or 0.2"
         )
         framework: FrameworkOption = None
 

@@ -84,8 +84,8 @@ def _as_participant(participants: Participants, handler: Handler, request: Reque
 def _not_joined(participants: Participants, request: Request) -> Response:
     """Return the response for a browser that does not take part in the review.
 
-    The response is a redirect to the form for joining. For an action, or for a browser whose name
-    another browser has taken over, the response is a page that explains how to join.
+    For an action, or for a browser whose name another browser has taken over, the response is a
+    page that explains how to join. Otherwise, the response is a redirect to the form for joining.
     """
     lost, is_act = participants.lost(request), request.method == "POST"
     if not (lost or is_act):
@@ -268,7 +268,7 @@ def _notice(participant: Participant) -> str:
 
 
 def _right(participant: Participant) -> dict[str, Any]:
-    """Return the template variables for the share of correct moves in all complete rounds.
+    """Return the template variables for the share of right moves in all complete rounds.
 
     `is_new` is True if the share covers more papers than on the last page that showed the share.
     """
@@ -312,7 +312,10 @@ def _disputes(participants: Participants, request: Request) -> Response:
 
 
 def _settle(participant: Participant, request: Request) -> Response:
-    """Settle a disagreement, and redirect to the list; after an error, show the dispute again."""
+    """Settle a disagreement, and redirect to the list of disagreements.
+
+    After an error, the page of this disagreement is shown again.
+    """
     fields = fields_of(request)
     key, desk = fields.get("id", ""), participant.desk
     at, dispute = _found(participant, key)

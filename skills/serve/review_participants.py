@@ -40,7 +40,7 @@ class Participant:
         choice: the values that the reviewer entered in the form.
         lock: held during a request, so that the requests of a browser are handled one by one.
         notice: the result of the last action, for the next page.
-        papers: number of papers that the last shown share of correct moves covers.
+        papers: number of papers that the last shown share of right moves covers.
         used: the time of the last request, from `time.monotonic`.
     """
 
@@ -69,7 +69,7 @@ class Participants:
         self._overview: Participant | None = None
 
     def join(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
-        """Make a browser a participant of the review, and take over highlights from Zotero.
+        """Make a browser a participant of the review, and turn highlights in Zotero into edits.
 
         Args:
             choice: the values of the form fields name, words, where, sample, seed and order.

@@ -354,7 +354,7 @@ def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[b
 
 
 def _check_job(where: str, found: bytes | None, job: Mapping[str, Any]) -> None:
-    hint = "Save to another folder, or repeat the line that wrote these parts."
+    hint = "Save to another folder, or repeat the line that wrote the parts of this folder."
     if found is None:
         raise UsageError("is not a part of an annotation job", where=where, hint=hint)
     its = json.loads(found)

@@ -161,7 +161,7 @@ def _check_options(call: Call) -> None:
     if other := [name for name in ("cascade", "db", "workers") if name in given]:
         raise UsageError(
             f"--{other[0]} does not go with --on ray-data",
-            hint="`--slots M` sets the parallel requests of each actor."
+            hint="`--slots M` sets the number of parallel requests of each actor."
             if other == ["workers"]
             else "Use the option without --on ray-data.",
         )

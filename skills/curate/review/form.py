@@ -20,7 +20,7 @@ from skills.nanda.remarks import findings, origin_of, suggested
 from skills.nanda.text import flatten, is_visible, letters_of, visible_places
 
 WEAK_SOURCE = 0.25
-"""A move is marked with "?" if its similarity to its nearest sentence is lower than this value.
+"""A move is marked with "?" if its similarity to the sentences of its anchor is below this value.
 
 1% of the 3,581 moves of gold_train.csv and gold_dev.csv have a lower similarity.
 """

@@ -199,7 +199,7 @@ class Desk:
 
         Args:
             papers: the highlights by the ids of papers. If the reviewer has a name, the highlights
-                of Zotero users with other names are ignored.
+                and tags of Zotero users with other names are ignored.
 
         Returns:
             A clause with the numbers of moves and papers; "" if no paper changes.

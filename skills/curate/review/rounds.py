@@ -19,9 +19,9 @@ from skills.nanda.text import content_words, counted
 from skills.reporting.intervals import Share
 
 ROUND = 20
-"""Number of papers of a round, and the minimum that /finetune --reader trains on."""
+"""Number of papers of a round, and minimum number of papers for /finetune --reader."""
 WINDOW = 500
-"""`teaching_order` orders this number of the least certain papers; the other papers follow."""
+"""Number of the least certain papers that `teaching_order` orders; the other papers follow."""
 
 Order = Literal["teach", "uncertain"]
 """The order of the papers in a review.
