@@ -124,7 +124,7 @@ def test_the_card_follows_the_figures_and_keeps_what_a_person_wrote(
     model.out.record("compare", {"files": model.file()["files"]}, facts=facts)
     pushed(model)
     readme = model.out.folder / "README.md"
-    text = readme.read_text().replace("describe them here", "papers of physics")
+    text = readme.read_text().replace("for which papers", "papers of physics")
     readme.write_text(text.replace("---\n", "---\ndatasets:\n  - me/mine\n", 1))
     pushed(model, evaluation=evaluate(model, tmp_path / "e.json"), trained_on=("me/other",))
     metadata, text = card(hub)

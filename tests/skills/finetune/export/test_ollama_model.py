@@ -278,7 +278,7 @@ def test_unsupported_type_is_refused_before_sending(
     ("how", "kind", "message"),
     [
         ("early", SkillFailed, "answers 500: mkdir blobs: permission denied"),
-        ("error", SkillFailed, "no space left on device. Ollama stores models in OLLAMA_MODELS"),
+        ("error", SkillFailed, "no space left on device. Free space in OLLAMA_MODELS"),
         (
             "unfinished",
             GenerationFailed,
