@@ -58,7 +58,7 @@ from skills.reader import onnx_file
 from skills.reader.encoder import text_of
 from skills.reader.examples import Example, example_of
 from skills.reader.fitting import fit
-from skills.reader.network import ROLES, Network, Output
+from skills.reader.network import LAYERS, ROLES, Network, Output
 from skills.reader.training import PARTS, TOKENS, Settings, moves_loss, scores_of, train
 from tools.gold import rows_of
 
@@ -332,6 +332,38 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def load_base(network: Network, weights: Mapping[str, Any]) -> None:
+    """Replace the weights of the encoder of a network by the weights of a BERT model.
+
+    Args:
+        weights: the weights by their names in the package `transformers`.
+    """
+    own = {
+        "words.weight": weights["embeddings.word_embeddings.weight"],
+        # All tokens have the same type; the vector of this type is added to the positions.
+        "positions.weight": weights["embeddings.position_embeddings.weight"]
+        + weights["embeddings.token_type_embeddings.weight"][0],
+    }
+    names = {"embedded": "embeddings.LayerNorm"}
+    for number in range(LAYERS):
+        theirs = f"encoder.layer.{number}"
+        attention = f"{theirs}.attention"
+        names |= {
+            f"layers.{number}.query": f"{attention}.self.query",
+            f"layers.{number}.key": f"{attention}.self.key",
+            f"layers.{number}.value": f"{attention}.self.value",
+            f"layers.{number}.output": f"{attention}.output.dense",
+            f"layers.{number}.attended": f"{attention}.output.LayerNorm",
+            f"layers.{number}.grow": f"{theirs}.intermediate.dense",
+            f"layers.{number}.shrink": f"{theirs}.output.dense",
+            f"layers.{number}.done": f"{theirs}.output.LayerNorm",
+        }
+    for name, theirs in names.items():
+        for kind in ("weight", "bias"):
+            own[f"{name}.{kind}"] = weights[f"{theirs}.{kind}"]
+    network.load_state_dict({**network.state_dict(), **own})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of(__doc__.partition("\n")[0])
     parser.add_argument("--roles", type=Path)
@@ -370,7 +402,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"{options.trained} was trained without {about.get('without')}")
     else:
         network = Network(len(nanda().names))
-        network.load_base(load_file(files.ensure(BASE)))
+        load_base(network, load_file(files.ensure(BASE)))
         about = {
             "moves": nanda().names,
             "framework": nanda().identity,

@@ -28,10 +28,9 @@ USAGE = """\
 Usage: agent.py [OPTION ...] [LINE]
 
 A LINE is a command, such as "/annotate paper.txt save to paper.json", or plain text for the
-producer model. Without a LINE, an interactive session starts; piped lines run one after the other.
-The word mcp serves the skills to other agents (docs/mcp.md), acp serves an editor
-(docs/editors.md), and `completion bash` prints the script that makes Tab complete lines in a shell
-(docs/shell.md)."""
+producer model. Without a LINE, a session starts; piped lines run one after the other. `mcp` serves
+the skills to other agents (docs/mcp.md), `acp` serves an editor (docs/editors.md), and `completion
+bash` prints the script that makes Tab complete lines in a shell (docs/shell.md)."""
 
 EXIT_CODES = """\
 Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no model available;

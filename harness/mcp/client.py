@@ -234,8 +234,7 @@ class Servers:
         late = [one for one in self.servers if one.state == "starting" and not one.is_late]
         if late:
             names = ", ".join(sorted(server.entry.name for server in late))
-            which = f"mcp server {names} has" if len(late) == 1 else f"mcp servers {names} have"
-            self._notice(f"{which} not started yet; the tools join later")
+            self._notice(f"mcp servers not started yet: {names}; their tools join later")
         for server in late:
             server.is_late = True
         for server in self.servers:

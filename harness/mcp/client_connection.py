@@ -118,9 +118,8 @@ class Server:
             Interrupted: `cancel` was set.
         """
         if self.state != "ready":
-            raise SkillFailed(
-                f"the server {self.entry.name} does not run: {self.problem or self.state}"
-            )
+            reason = self.problem or self.state
+            raise SkillFailed(f"the server {self.entry.name} does not run: {reason}")
         started = self._sign = time.monotonic()
         future = asyncio.run_coroutine_threadsafe(self._call(name, arguments), self._loop)
         try:

@@ -250,10 +250,9 @@ def find(reference: str, file: str = "") -> HubFile:
     names = [one for one in ggufs if not is_lora(one)] or ggufs or [PEFT[0]] * (PEFT[0] in present)
     names = [one for one in ggufs if one == file] if file else names
     if len(names) != 1:
+        wrong = "several GGUF files" if names else f"no {file or 'GGUF file or adapter to load'}"
         raise InputError(
-            "has several GGUF files"
-            if names
-            else f"has no {file or 'GGUF file or adapter to load'}",
+            f"has {wrong}",
             where=where,
             hint=f"`/models add {reference} FILE` adds one of the GGUF files of the repository: "
             f"{', '.join(ggufs) or 'none'}. Pickle files are not loaded, since they can run code.",

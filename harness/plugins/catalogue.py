@@ -206,9 +206,7 @@ class Catalogue:
         """Return the error for a name that no loaded skill has."""
         disabled, untrusted = self.disabled, self.untrusted
         if name in disabled:
-            return UnknownSkill(
-                f"/{name} is disabled", hint=f"`/skills enable {name}` allows it again."
-            )
+            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}` enables it.")
         if name in untrusted:
             return UnknownSkill(
                 f"/{name} is not trusted",

@@ -206,9 +206,7 @@ def _check_combinations(options: Annotate.Options, *, is_table: bool) -> None:
     """Raise a UsageError if options cannot be combined, or do not apply to the kind of input."""
     if not is_table:
         if isinstance(options.until, float):
-            raise UsageError(
-                f"--until: {options.until:g} is not a date", hint="Write a date such as 2025-01-31."
-            )
+            raise UsageError(f"--until: {options.until:g} is not a date", hint="Write YYYY-MM-DD.")
         return
     if isinstance(options.until, date):
         raise UsageError(

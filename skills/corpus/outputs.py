@@ -41,9 +41,7 @@ class Added(Output):
 
     file: str = ""
     ids: int = Field(0, description="number of ids, if the file is a list of ids")
-    missing: dict[str, str] = Field(
-        {}, description="the ids for which no paper was found, with the reasons"
-    )
+    missing: dict[str, str] = Field({}, description="the reason for each id without a paper")
     papers: int = Field(0, description="number of new papers")
     annotations: int = Field(0, description="number of new annotations")
     known_papers: int = Field(0, description="number of papers that the corpus already contained")

@@ -341,8 +341,8 @@ def _check_target(target: Path, subcommand: str) -> None:
 
 def _sends(options: Corpus.Options) -> str:
     """Return the part of an effect that names the sources to which data is sent, or ""."""
-    sent = "ids and titles" if options.by_title else "ids"
-    return f", sending {sent} to {options.source}" if options.source else ""
+    titles = " and titles" * options.by_title
+    return f", sending ids{titles} to {options.source}" if options.source else ""
 
 
 @hookimpl

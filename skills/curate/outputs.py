@@ -223,9 +223,7 @@ class Curation(Output):
     gates: dict[str, int] = Field(
         description="number of annotations with each finding, by the code of the finding"
     )
-    not_kept: list[NotKept] = Field(
-        description="the first 10 annotations that are rejected, undecided or failed"
-    )
+    not_kept: list[NotKept] = Field(description="the first 10 annotations that did not pass")
     panel: PanelFigures | None
     probes: ProbeFigures | None = Field(description="results on the known-bad annotations")
     verdict: list[str] = Field([], description="the result in two sentences")
@@ -259,9 +257,7 @@ class Reviewed(Output):
         None, description="share of the moves that reviewers left unchanged in complete rounds"
     )
     right_by_move: dict[str, Share] = Field(
-        {},
-        description="for each move, by its label, the share that reviewers left unchanged in "
-        "complete rounds",
+        {}, description="the share for each move, by the label of the move"
     )
     retraining: str = Field(
         "",

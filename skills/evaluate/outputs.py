@@ -37,8 +37,7 @@ class Answer(Output):
         "in order; None if not measured",
     )
     tokens: tuple[int, int] | None = Field(
-        description="number of tokens of all prompts, and number of tokens of all replies; None "
-        "for a baseline or a failed annotation"
+        description="tokens of prompts and of replies; None for a baseline or a failed annotation"
     )
     again: dict[Kind, list[dict[str, str] | None]] | None = Field(
         None,

@@ -78,9 +78,7 @@ class GgufOptions(SkillOptions):
         None, description="a llama.cpp checkout, instead of the installed converters"
     )
     lora_type: Literal["f32", "f16"] | None = Field(
-        None,
-        description="precision of the adapter's GGUF: f32 as trained (default), f16 for half the "
-        "size",
+        None, description="precision of the adapter's GGUF: f32 (default), or f16 for half the size"
     )
 
 
@@ -142,9 +140,7 @@ class Plan(Output):
     """The result of `/finetune plan`; sizes are in bytes, times in seconds."""
 
     recipe: dict[str, Any]
-    adapted: list[str] = Field(
-        description="a sentence about each setting that was changed for this machine"
-    )
+    adapted: list[str] = Field(description="a sentence for each setting changed for this machine")
     base: dict[str, Any]
     rows: dict[str, Any]
     steps: dict[str, Any]

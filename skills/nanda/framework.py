@@ -273,11 +273,7 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
     if (path := named.get(str(given))) is not None:
         return path
     if len(given.parts) == 1 and not given.suffix and not given.exists():
-        hint = (
-            f"Plugins provide {', '.join(sorted(named))}."
-            if named
-            else "No plugin provides a framework."
-        )
+        hint = f"Plugins provide {', '.join(sorted(named)) or 'no framework'}."
         raise InputError(f"there is no framework or file {given}", hint=hint)
     return given
 

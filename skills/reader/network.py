@@ -9,7 +9,7 @@ an auxiliary task that only training uses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -171,34 +171,3 @@ class Network(nn.Module):  # type: ignore[misc]  # mypy skips torch
                     own[name][len(after) + new] = value[len(before) + old]
         made.load_state_dict(own)
         return made
-
-    def load_base(self, weights: Mapping[str, Any]) -> None:
-        """Replace the weights of the encoder by the weights of a BERT model.
-
-        Args:
-            weights: the weights by their names in the package `transformers`.
-        """
-        own = {
-            "words.weight": weights["embeddings.word_embeddings.weight"],
-            # All tokens have the same type; the vector of this type is added to the positions.
-            "positions.weight": weights["embeddings.position_embeddings.weight"]
-            + weights["embeddings.token_type_embeddings.weight"][0],
-        }
-        names = {"embedded": "embeddings.LayerNorm"}
-        for number in range(LAYERS):
-            theirs = f"encoder.layer.{number}"
-            attention = f"{theirs}.attention"
-            names |= {
-                f"layers.{number}.query": f"{attention}.self.query",
-                f"layers.{number}.key": f"{attention}.self.key",
-                f"layers.{number}.value": f"{attention}.self.value",
-                f"layers.{number}.output": f"{attention}.output.dense",
-                f"layers.{number}.attended": f"{attention}.output.LayerNorm",
-                f"layers.{number}.grow": f"{theirs}.intermediate.dense",
-                f"layers.{number}.shrink": f"{theirs}.output.dense",
-                f"layers.{number}.done": f"{theirs}.output.LayerNorm",
-            }
-        for name, theirs in names.items():
-            for kind in ("weight", "bias"):
-                own[f"{name}.{kind}"] = weights[f"{theirs}.{kind}"]
-        self.load_state_dict({**self.state_dict(), **own})

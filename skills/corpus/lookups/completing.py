@@ -123,9 +123,8 @@ class Completion:
         The key of a paper is the id of its row in `papers`, or, for a paper without an abstract,
         the negative id of its row in `awaited`.
         """
-        by_title = self.call.options.by_title
         known = source.name, source.states, self.since, source.kinds
-        own = completion.due(self.db, *known, by_title=by_title)
+        own = completion.due(self.db, *known, by_title=self.call.options.by_title)
         without = completion.due_awaited(self.db, source.name, self.since)
         for row, ids in itertools.chain(own, ((-row, ids) for row, ids in without)):
             if batches.can_look_up(source, ids):

@@ -155,8 +155,7 @@ def _damaged(path: Path, problem: str) -> InputError:
     return InputError(
         f"is damaged ({problem.splitlines()[-1]})",
         where=shown(path),
-        hint=f"Zotero keeps a backup, {FILE}.bak; copy it as {FILE} to a new folder, and name that "
-        "folder.",
+        hint=f"Copy Zotero's backup {FILE}.bak to a new folder as {FILE}, and name that folder.",
     )
 
 

@@ -39,8 +39,7 @@ COMMENTS = (
     "uses it. A Go template written here would replace it.",
     "No SYSTEM: every row of the training data starts with a system message, and /annotate sends\n"
     "this message. A SYSTEM line would only apply to requests without a system message.",
-    "The stop texts: the end-of-turn token that the model was trained to write, and the end of an\n"
-    "annotation.",
+    "The stop texts: the end-of-turn token of the training rows, and the end of an annotation.",
 )
 ADAPTER_COMMENT = (
     "The adapter alone, on the base it was trained on. Ollama accepts this up to 0.34.0; from\n"

@@ -129,8 +129,7 @@ def _check(config: Mapping[str, Any], path: Path) -> None:
         raise InputError(
             f"is more than plain LoRA: {', '.join(found)}",
             where=str(path),
-            hint="A merge or a GGUF would lose these settings. Only plain LoRA of the linear "
-            "layers is supported.",
+            hint="A merge loses these settings. Only plain LoRA of linear layers is supported.",
         )
 
 

@@ -272,7 +272,7 @@ def test_the_command_waits_for_a_slow_server(make: Make, monkeypatch: pytest.Mon
     monkeypatch.setattr(client, "WAIT", 0.01)
     chat = make(slow=hostile())
     chat.app.mcp_servers.start(0.01)
-    assert chat.err.count("mcp server slow has not started yet") == 1
+    assert chat.err.count("mcp servers not started yet: slow;") == 1
     assert "slow    ready" in one_shot(chat.app, "/mcp").out
 
 
