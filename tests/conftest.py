@@ -38,10 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return more workers than there are cores, since many tests wait for processes.
 
-    Two workers share each core, except for training, which needs much memory.
+    The slow families have time limits, or train; only without them two workers share a core.
     """
     cores = os.cpu_count() or 1
-    return cores + 1 if config.option.markexpr == "train" else min(2 * cores, cores + 4)
+    return min(2 * cores, cores + 4) if "slow" in config.option.markexpr else cores + 1
 
 
 def _has_room(memory: Path) -> bool:

@@ -103,7 +103,7 @@ def test_a_cut_upload_is_repeated_and_a_stopped_push_continues(hub: Hub, push: P
     hub.repositories.clear()
     hub.lfs.clear()
     hub.faults = {f"lfs/{SHA256}": [0] * 6}
-    with pytest.raises(SkillFailed, match=r"Hugging Face Hub: .*files that have arrived are not"):
+    with pytest.raises(SkillFailed, match=r"Hugging Face Hub: .*finished transfers are not"):
         push()
     assert len(hub.repositories["me/model"].commits) == 1, "the commit follows the files"
     others = len(hub.lfs)
@@ -119,11 +119,11 @@ def test_a_cut_upload_is_repeated_and_a_stopped_push_continues(hub: Hub, push: P
         ("repos/create", 403, "the token does not permit this (status 403). Use a token with wri"),
         ("/commit/", 409, "another upload changed the repository at the same time (status 409)"),
         ("/commit/", 429, "too many requests were sent (status 429). Run the line again in"),
-        ("preupload", 500, "its server failed (status 500). Run the line again; files that have"),
+        ("preupload", 500, "its server failed (status 500). Run the line again; finished"),
         (
             "validate-yaml",
             500,
-            "its server failed (status 500). Run the line again; files that have",
+            "its server failed (status 500). Run the line again; finished",
         ),
     ],
 )
@@ -220,7 +220,7 @@ def test_the_gguf_of_a_model_is_found_at_its_commit(model: Repository) -> None:
         ({"pytorch_model.bin": b""}, "has no GGUF file or adapter to load.*Pickle files are not"),
         (
             {"a.gguf": b"", "b.gguf": b""},
-            "has several GGUF files. `/models add hf:me/model FILE` .* has a.gguf, b.gguf",
+            "has several GGUF files. `/models add hf:me/model FILE` .*: a.gguf, b.gguf",
         ),
     ],
 )

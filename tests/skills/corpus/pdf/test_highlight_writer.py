@@ -179,7 +179,7 @@ def test_highlights_of_people_with_appearance_are_kept(write: Copying) -> None:
 def test_another_file_of_that_name_is_kept(write: Copying) -> None:
     PdfPaper(title="Another").write(write.copy)
     before = write.copy.read_bytes()
-    with pytest.raises(Unreadable, match="replace another file of this name"):
+    with pytest.raises(Unreadable, match="its target is another file, which is kept"):
         write()
     assert write.copy.read_bytes() == before
 

@@ -114,7 +114,7 @@ def test_no_such_paper(server: ArxivServer, arxiv_id: str) -> None:
         (WEB_PAGE, "not a list of papers"),
         (UNDATED, "lacks one of id, published"),
         (BARE, "has no abstract"),
-        ("2401.00404", "is 2405.12345v2"),
+        ("2401.00404", "is the paper 2405.12345v2"),
     ],
 )
 def test_a_bad_response_is_not_a_paper(server: ArxivServer, arxiv_id: str, what: str) -> None:
