@@ -121,19 +121,20 @@ class Connection:
         # `ray.init` replaces the handler of SIGTERM; the `finally` block restores the handler.
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            try:
-                ray.init(**options)
-            except ConnectionAbortedError:
-                # The head starts a server for each client, at a port that was free a moment before.
-                # If several heads run on one machine, another head may have taken the port.
+            # The head starts a server for each client. This fails if another head has just taken the
+            # port of the server, or sometimes if the head uses gRPC while it forks.
+            for _ in range(2):
+                with contextlib.suppress(ConnectionAbortedError):
+                    ray.init(**options)
+                    break
+            else:
                 ray.init(**options)
         except (HarnessError, KeyboardInterrupt):
             raise
         except Exception as exc:
-            hint = None
-            # Ray raises a RuntimeError if the cluster has another version of Ray or Python
-            if isinstance(exc, RuntimeError):
-                hint = "Ray and Python must have the same versions here and on every node."
+            # Ray raises a RuntimeError if the cluster has another version of Ray or Python.
+            versions = "Ray and Python must have the same versions here and on every node."
+            hint = versions if isinstance(exc, RuntimeError) else None
             reason = " ".join(str(exc).split())[:MAX_REASON]
             raise ClusterUnavailable(
                 f"Ray cannot connect: {reason}", where=str(self.address), hint=hint

@@ -67,6 +67,8 @@ _DATES = ("date", "year", "publication_year")
 """The rispy names of the tags with dates; in files of EndNote, "date" is only a month."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
+_SUFFIX_LAST = re.compile(r"\A([^,]*),([^,]*),([^,]*)\Z")
+"""Matches "Family, Given, Suffix", as RIS writes a name; `csl.name_of` reads the suffix second."""
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
 _PUBMED = re.compile("pubmed|medline|nlm", re.IGNORECASE)
 _TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
@@ -164,7 +166,7 @@ def _item(fields: Mapping[str, Any]) -> csl.Item:
             variable: next((str(fields[name]) for name in names if fields.get(name)), "")
             for variable, names in TEXTS.items()
         },
-        "author": [csl.name_of(_suffix_second(one)) for one in people],
+        "author": [csl.name_of(_SUFFIX_LAST.sub(r"\1,\3,\2", one)) for one in people],
         "issued": csl.issued(next((date for date in dates if iso_date(date)), "".join(dates[:1]))),
         "note": "\n\n".join(fields.get("notes", ())).replace(_LINE, "\n"),
         "page": f"{first}-{last}" if first and last and "-" not in first else first,
@@ -173,12 +175,6 @@ def _item(fields: Mapping[str, Any]) -> csl.Item:
         "PMID": pmid[1] if pmid and _PUBMED.search(database) else "",
     }
     return {name: value for name, value in item.items() if value}
-
-
-def _suffix_second(name: str) -> str:
-    """Return "Family, Suffix, Given" for the "Family, Given, Suffix" of RIS; other names as is."""
-    parts = name.split(",")
-    return ",".join((parts[0], parts[2], parts[1])) if len(parts) == 3 else name
 
 
 def _annotated(lines: list[str], note: str) -> list[str]:

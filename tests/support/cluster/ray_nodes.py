@@ -67,7 +67,7 @@ class RayNodes:
             "PYTHONPATH": os.pathsep.join(map(str, code)),
             "RAY_USAGE_STATS_ENABLED": "0",
             # Seconds after which a client connects again if the head has failed to fork its server.
-            "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "5",
+            "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "12",
         }
 
     def start_head(self) -> None:

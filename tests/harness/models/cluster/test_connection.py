@@ -94,17 +94,20 @@ def test_the_wrong_port_of_a_cluster_is_explained(access):
         connection.check_address(Address("client", access.host, access.port))
 
 
-def test_the_head_may_fail_once_to_start_a_server_for_the_client(access, monkeypatch):
+def test_the_head_may_fail_twice_to_start_a_server_for_the_client(access, monkeypatch):
     from ray.util.client.worker import Worker
 
-    initialize, failures = Worker._server_init, iter([ConnectionAbortedError("its port is taken")])
+    initialize, failures = (
+        Worker._server_init,
+        iter([ConnectionAbortedError("a port is taken")] * 2),
+    )
 
-    def fail_once(*arguments):
+    def fail_twice(*arguments):
         if (error := next(failures, None)) is not None:
             raise error
         initialize(*arguments)
 
-    monkeypatch.setattr(Worker, "_server_init", fail_once)
+    monkeypatch.setattr(Worker, "_server_init", fail_twice)
     with contextlib.closing(connection.Connection(parse_address(access.client_address))) as head:
         head.open()
         import ray
