@@ -410,7 +410,7 @@ class App:
         self._discover()
 
     def use_registry(self, path: Path | None) -> None:
-        """Switch to the registry of a line, if it differs from the registry of the last line.
+        """Switch to the registry of a line (`--registry`), if it differs from the previous line's.
 
         Args:
             path: the registry file; None for the registry of the settings.

@@ -171,7 +171,7 @@ class _Watch:
                     # Reset the count, which may include a late signal of `_interrupt`.
                     self._presses, self._pressed, self._due = 0, -math.inf, math.inf
                 elif byte == _LOST:
-                    time.sleep(BOUNCE / 2)  # wait until the callback has ended
+                    time.sleep(BOUNCE / 2)  # let the callback that swallowed Ctrl-C end
                     self._interrupt()
                 elif byte == signal.SIGINT and time.monotonic() - self._pressed > BOUNCE:
                     self._count()

@@ -180,7 +180,7 @@ def _context(call: Call) -> StageContext:
     """Return the context of a command, from its options and the stored settings of the run.
 
     Raises:
-        UsageError: options contradict each other, or the text is neither a file nor a folder.
+        UsageError: options contradict each other, or the text is an unknown subcommand.
         InputError: the folder has no run, or a recipe, a framework or a data set cannot be read.
     """
     options, text = call.options, call.text.strip()

@@ -307,7 +307,7 @@ def probe_nodes(
         raise ClusterUnavailable(
             by_reason(broken),
             where=where,
-            hint="Install this version of nanda-harness on every node.",
+            hint=f"Install nanda-harness {__version__} on every node.",
         )
     if not answers:
         raise ClusterUnavailable(

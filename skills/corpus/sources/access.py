@@ -1,7 +1,7 @@
 """Send requests to a source of papers, with a cache, a rate limit and retries.
 
-Importing this module is slow, since this module imports the package requests. Other modules should
-import this module only where they send a request.
+Importing this module is slow, since it imports the package `requests`. At run time, only the
+modules of the sources import this module; `services.opened` loads them.
 """
 
 from __future__ import annotations

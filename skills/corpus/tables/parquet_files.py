@@ -113,7 +113,7 @@ class ParquetFiles(Reader):
         """Check that a file has the same columns as the first file, in any order.
 
         Raises:
-            InputError: the columns or their types differ.
+            InputError: the columns differ, or their types do and neither type is "null".
         """
         first = shown(self._parts[0].path)
         expected, found = ({field.name: field for field in s} for s in (self._schema, schema))

@@ -302,7 +302,7 @@ class Review:
         return at if typed is not None and desk.edit(at, move.name, typed) else STAY
 
     def _typed(self, move: Move, at: int, text: str) -> str | None:
-        """Let the user edit a text for a move, and return the text; None after Ctrl-C.
+        """Let the user edit a text for a move, and return the text; None after Ctrl-C or Ctrl-D.
 
         Each change of the text is stored as a draft.
         """
