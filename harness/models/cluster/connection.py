@@ -121,8 +121,8 @@ class Connection:
         # `ray.init` replaces the handler of SIGTERM; the `finally` block restores the handler.
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            # The head starts a server for each client. This fails if another head has just taken the
-            # port of the server, or sometimes if the head uses gRPC while it forks.
+            # The head starts a server for each client. This fails if another head has just taken
+            # the port of the server, or sometimes if the head uses gRPC while it forks.
             for _ in range(2):
                 with contextlib.suppress(ConnectionAbortedError):
                     ray.init(**options)
