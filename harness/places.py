@@ -61,11 +61,15 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
                 named += itertools.islice(matches, MOST_LINKS)
         places = [_place(one, settings) for one in named]
         yield from places
+        searched: set[Path] = set()
         for place in places:
+            if not searched.isdisjoint((place, *place.parents)):
+                continue  # the links below this place have been yielded
             with contextlib.suppress(Unsearched):
                 for folder, folders, files in walk(place, MOST_LINKS):
                     links = (folder / name for name in (*folders, *files))
                     yield from (_place(link, settings) for link in links if link.is_symlink())
+                searched.add(place)
 
 
 def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:

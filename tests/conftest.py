@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return more workers than there are cores, since many tests wait for processes.
 
-    The slow families have time limits, or train; only without them two workers share a core.
+    Without the slow families, which have time limits or train, two workers share a core.
     """
     cores = os.cpu_count() or 1
     return min(2 * cores, cores + 4) if "slow" in config.option.markexpr else cores + 1

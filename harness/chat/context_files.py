@@ -134,7 +134,7 @@ class ProjectInstructions:
         for path in paths:
             try:
                 if not path.resolve().is_relative_to(root):
-                    raise OSError(0, "it is a link out of the project")
+                    raise OSError(0, "it is a link out of the repository or project")
                 files.append((path, read_text(path, MAX_INSTRUCTIONS)))
             except (OSError, RuntimeError, UnicodeDecodeError) as exc:
                 reason = getattr(exc, "strerror", None) or exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,7 +101,7 @@ class MapOptions(SkillOptions):
         None,
         ge=2,
         le=30,
-        description="number of clusters of each move (default: chosen automatically, at most 12)",
+        description="maximum number of clusters of each move (default: chosen, at most 12)",
     )
 
 
@@ -120,7 +121,7 @@ class CompleteOptions(SourceOptions, BudgetOptions):
         "papers",
     )
     by_title: bool = Field(
-        False, description="also look up papers without an identifier, with one request each"
+        False, description="also look up papers by title if the source knows none of their ids"
     )
     refresh: bool = Field(
         False, description="also look up papers that were looked up in the last 30 days"
@@ -277,10 +278,12 @@ class Corpus(Skill, DocumentSource):
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Corpus.Options)
         where = f"the database {options.db}" if options.db else "your corpus"
+        from skills.corpus.sources.services import VARIABLE
+
         changes = {
             "add": f"adds papers and annotations to {where}{_sends(options)}",
             "fetch": f"sends the query to the named sources and adds papers to {where}",
-            "complete": f"adds facts to the papers of {where}{_sends(options)}",
+            "complete": f"adds facts to the papers of {where}{_sends(options, VARIABLE)}",
             "split": f"splits a paper of {where}",
             "index": "adds an index to the folder of parts",
             "set-aside": f"renames {where} if it is damaged",
@@ -339,10 +342,14 @@ def _check_target(target: Path, subcommand: str) -> None:
         raise UsageError(problem, where=str(target), hint=hint)
 
 
-def _sends(options: Corpus.Options) -> str:
-    """Return the part of an effect that names the sources to which data is sent, or ""."""
-    titles = " and titles" * options.by_title
-    return f", sending ids{titles} to {options.source}" if options.source else ""
+def _sends(options: Corpus.Options, variable: str = "") -> str:
+    """Return the part of an effect that names the sources to which data is sent, or "".
+
+    Args:
+        variable: the environment variable that names the sources without `--source`, or "".
+    """
+    sources, titles = options.source or os.environ.get(variable), " and titles" * options.by_title
+    return f", sending ids{titles} to {sources}" if sources else ""
 
 
 @hookimpl

@@ -147,8 +147,8 @@ def key_of(provenance: Mapping[str, Any]) -> str:
                         settings for selecting passages), or null without a constraint
             form        the format of the reply: "json", "tagged" or "quotes"
             framework   sha256 of the framework's content
-            model       sha256 of the weights and the adapter, by role; for a server that states
-                        no digests, the backend and the server's name of the model
+            model       sha256 of the weights and the adapter, or of the reader, by role; if a
+                        server states no digests, the backend and the server's name of the model
             sampling    temperature, seed, max_tokens
             sections    only if sections of the paper were read: by kind of section, sha256 of its
                         text on one line

@@ -19,6 +19,8 @@ FEWEST_MASS = 0.5
 With a lower sum, the model was about to write something other than an answer.
 """
 
+JUDGED = "; for a persona and the panel, of those that pass the gates"
+
 
 class Auroc(Interval):
     """The probability that a good annotation has a higher score than a bad annotation.
@@ -124,7 +126,7 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """The annotations near a threshold, which a person should read.
+    """The annotations with a close decision, which a person should read.
 
     Attributes:
         of: number of these annotations.
@@ -174,13 +176,9 @@ class Added(Output):
 
     who: str
     caught: Share = Field(
-        description="share of the known-bad annotations that are rejected; for a persona and the "
-        "panel, of those that pass the gates"
+        description=f"share of the known-bad annotations that are rejected{JUDGED}"
     )
-    cost: Share = Field(
-        description="share of the annotations of the input that are rejected; for a persona and "
-        "the panel, of those that pass the gates"
-    )
+    cost: Share = Field(description=f"share of the input's annotations that are rejected{JUDGED}")
     alone: int | None = Field(
         description="number of known-bad annotations that only this persona rejects; None if `who` "
         "is not a persona",

@@ -1,7 +1,7 @@
 """/finetune TABLE --reader: train a reader for /annotate on reviewed papers.
 
 Training starts from the first reader in the registry that serves the task of the framework
-(`framework.task_of`) and was not trained on papers of the table. In a cross-validation with `FOLDS`
+(`framework.task_of`) and lists no paper of the table. In a cross-validation with `FOLDS`
 folds, one reader for each fold is trained on the other folds, and predicts the moves of the papers
 in the fold. If these predictions are better than the predictions of the starting reader, a reader
 trained on all papers is registered. OUT/reader-KEY contains the predictions for each fold, and the
@@ -160,7 +160,9 @@ def run(call: Call) -> Result:
 
 
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
-    """Return the first reader for the task of `framework` that was trained on no paper in `gold`.
+    """Return the first reader for the task of `framework` that lists no paper in `gold`.
+
+    A reader of /finetune lists the papers on which it was trained; the shipped reader lists none.
 
     The file of the reader is downloaded if necessary. A reader whose file is missing is skipped.
 
@@ -390,10 +392,8 @@ class _Training:
             f"{100 * gain.high:+.1f})" + f"; kappa of stated {kappas}" * bool(kappas)
         )
         if not self.start.comparable:
-            text += (
-                f"\n{self.start.name} has another framework than {self.framework.name}. The "
-                "general model was not run, since it is slow: `/evaluate` compares with it"
-            )
+            text += f"\n{self.start.name} has another framework than {self.framework.name}. The"
+            text += " general model was not run, since it is slow: `/evaluate` compares with it"
         return text
 
     @property

@@ -1,4 +1,4 @@
-"""A part of bench/crash.py with fewer rows; `bench/attack.py --short` runs the other campaigns."""
+"""The damages of bench/crash.py; `bench/attack.py --short` runs its other campaigns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def work() -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
+        ("emptied", "completed"),
         ("zero header", "refused, set aside, completed"),
+        ("flipped bytes", None),
         ("zeroed pages", None),
         ("-wal removed", "completed"),
     ],

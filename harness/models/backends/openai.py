@@ -113,7 +113,8 @@ class OpenAIServer:
                 raise ModelUnavailable(f"no server answers at {self.shown}", hint=START) from exc
             except openai.APIStatusError as exc:
                 error = self.error(exc)
-                raise ModelUnavailable(error.message, hint=error.hint or START) from exc
+                hint = error.hint if isinstance(error, ModelUnavailable) else START
+                raise ModelUnavailable(error.message, hint=hint) from exc
             except (openai.APIError, *UNREADABLE) as exc:
                 raise ModelUnavailable(
                     f"the server at {self.shown} does not use OpenAI's protocol", hint=START

@@ -61,9 +61,7 @@ _FOR_A_PERSON = {
     "tags": ["scientific-papers", "abstracts", "annotations"],
 }
 """Metadata that are written only to a new card. A person can change them later."""
-_LICENSE = (
-    "# license: one of https://huggingface.co/docs/hub/repositories-licenses (of your own work)\n"
-)
+_LICENSE = "# license: yours, one of https://huggingface.co/docs/hub/repositories-licenses\n"
 _COPYRIGHT = """\
 ## Rights
 
@@ -284,7 +282,7 @@ def _update_card(folder: Path, framework: Framework, figures: Figures, *, force:
     ours = _card(framework, figures)
     name = folder.resolve().name.removesuffix(".dataset") or "dataset"
     once = "".join(as_yaml(key, value) for key, value in _FOR_A_PERSON.items())
-    head = f"# {escape_markdown(name)}\n\nWhich papers these are: describe them here.\n\n"
+    head = f"# {escape_markdown(name)}\n\nDescribe here which papers these are.\n\n"
     new = ours.text.replace("---\n", f"---\n{_LICENSE}{once}", 1)
     new = new.replace("\n---\n", f"\n---\n\n{head}", 1)
     return write_owned(folder / CARD, ours, new=new, force=force, adopt=True)

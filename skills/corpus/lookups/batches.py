@@ -35,8 +35,8 @@ class Wanted:
 
     Attributes:
         key: a number by which the caller recognizes the paper.
-        identifiers: the identifiers by kind, such as "doi"; if the paper has no identifier, the
-            title under the key `TITLE`.
+        identifiers: the identifiers by kind, such as "doi"; if the source knows no identifier of
+            the paper, the title under the key `TITLE`.
     """
 
     key: int

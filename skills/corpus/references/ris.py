@@ -67,7 +67,7 @@ _DATES = ("date", "year", "publication_year")
 """The rispy names of the tags with dates; in files of EndNote, "date" is only a month."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
-_SUFFIX_LAST = re.compile(r"\A([^,]*),([^,]*),([^,]*)\Z")
+_SUFFIX_LAST = re.compile(r"\A([^,]*),([^,]*\w[^,]*),([^,]*)\Z")
 """Matches "Family, Given, Suffix", as RIS writes a name; `csl.name_of` reads the suffix second."""
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
 _PUBMED = re.compile("pubmed|medline|nlm", re.IGNORECASE)

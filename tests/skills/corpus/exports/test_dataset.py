@@ -106,7 +106,7 @@ def test_the_card_keeps_what_a_person_wrote(save: Save, folder: Path) -> None:
     save()
     path = folder / "README.md"
     mine = path.read_text().replace('  - "en"', "  - de\nlicense: cc-by-4.0")
-    path.write_text(mine.replace("Which papers these are: describe them here.", "Mine.") + "End.\n")
+    path.write_text(mine.replace("Describe here which papers these are.", "Mine.") + "End.\n")
     save(ITEMS[0])
     metadata, text = card(folder)
     assert metadata["language"] == ["de"]
