@@ -276,10 +276,10 @@ class Corpus(Skill, DocumentSource):
         return ".txt" if all(map(id_in, filter(str.strip, lines))) else suffix_of(text) or ".csv"
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        assert isinstance(options, Corpus.Options)
-        where = f"the database {options.db}" if options.db else "your corpus"
         from skills.corpus.sources.services import VARIABLE
 
+        assert isinstance(options, Corpus.Options)
+        where = f"the database {options.db}" if options.db else "your corpus"
         changes = {
             "add": f"adds papers and annotations to {where}{_sends(options)}",
             "fetch": f"sends the query to the named sources and adds papers to {where}",

@@ -96,7 +96,7 @@ def test_url_and_key_from_entry_or_environment(
         monkeypatch.delenv("OPENAI_API_KEY")
         unset = OpenAIBackend().probe(entry(url))
         assert unset.reason == f"{url} refuses the key of OPENAI_API_KEY (not set)"
-        with pytest.raises(ModelUnavailable, match="OPENAI_API_KEY"):
+        with pytest.raises(ModelUnavailable, match="Set the environment variable OPENAI_API_KEY"):
             OpenAIBackend().load(entry(url))
         sent = [recorded.headers["authorization"] for recorded in server.requests]
     assert sent[:3] == [f"Bearer {KEY}", "Bearer wrong", "Bearer none"]

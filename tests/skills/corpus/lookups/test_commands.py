@@ -436,3 +436,10 @@ def test_a_killed_line_keeps_what_it_has_and_goes_on(
     )
     assert json.loads(done.stdout)["sources"]["crossref"]["found"] == 10
     assert len(server.asked) == 3
+
+
+def test_the_effect_names_the_sources_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_SOURCES", "openalex")
+    corpus, options = Corpus(), Corpus.Options.model_validate({"by_title": True})
+    assert corpus.effects(options, "complete").endswith("sending ids and titles to openalex")
+    assert "openalex" not in corpus.effects(options, "add")
