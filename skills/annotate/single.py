@@ -106,7 +106,7 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
     def items() -> Iterator[Annotated]:
         yield Annotated(paper, record)
 
-    as_table = exporters.writers(
+    as_table = exporters.Export(
         framework,
         paper.id_field,
         items,
@@ -114,7 +114,7 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
         title=paper.title or "Annotation",
         sections=bool(call.options.sections),
         raw=call.options.raw,
-    )
+    ).writers()
     renderers = {
         ".md": lambda: render.as_markdown(record, framework, paper.abstract),
         ".json": lambda: render.as_json(record),

@@ -187,7 +187,7 @@ class Finished:
                 call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
         sections, about = bool(call.options.sections), (self.job.framework, source.id_column)
         return Result(
-            writers=exporters.writers(
+            writers=exporters.Export(
                 *about,
                 self.items,
                 self.failures,
@@ -196,7 +196,7 @@ class Finished:
                 library=source.path,
                 sections=sections,
                 raw=call.options.raw,
-            ),
+            ).writers(),
             folders=exporters.folders(
                 call, *about, self.items, sections=sections, of_pdfs=call.input.is_of_pdfs
             ),

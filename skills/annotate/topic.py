@@ -92,7 +92,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
         file.write(as_markdown(survey).encode())
 
     summary = _summary(topic, len(papers), len(known), finished)
-    tables = exporters.writers(
+    tables = exporters.Export(
         framework,
         plan.id_column(papers),
         lambda: iter(items),
@@ -100,7 +100,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
         title=topic,
         about=summary,
         raw=call.options.raw,
-    )
+    ).writers()
     return Result(
         "" if call.targets else as_markdown(survey),
         writers={**tables, ".md": write_markdown, ".html": lambda file: write_html(file, survey)},

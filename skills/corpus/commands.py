@@ -346,9 +346,9 @@ def _saved_or(
     with opened(path, framework) as corpus:
         id_column = corpus.id_column(ids)
     summary = {"papers": len(ids), "corpus": str(path)}
-    writers = exporters.writers(
+    writers = exporters.Export(
         framework, id_column, items, lambda: iter(failed), title=title, raw=call.options.raw
-    )
+    ).writers()
     return Result(
         writers=writers,
         records=lambda: (item.record for item in items()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -18,21 +19,11 @@ from skills.nanda.framework import Framework
 DATASET = ".dataset"
 
 
-def writers(
-    framework: Framework,
-    id_column: str,
-    items: Callable[[], Iterator[Annotated]],
-    failures: Callable[[], Iterator[Failure]],
-    *,
-    title: str,
-    about: Mapping[str, Any] | None = None,
-    library: Path | None = None,
-    sections: bool = False,
-    raw: bool = False,
-) -> dict[str, Write]:
-    """Return the functions that write annotations to a file, by the suffix of the file.
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Annotations to save in a file of any format.
 
-    Args:
+    Attributes:
         framework: the framework of the annotations.
         id_column: the name of the id column in tables.
         items: returns a new iterator over the annotations.
@@ -46,66 +37,77 @@ def writers(
             cell.
     """
 
-    def rows() -> Iterator[tuple[str, ...]]:
+    framework: Framework
+    id_column: str
+    items: Callable[[], Iterator[Annotated]]
+    failures: Callable[[], Iterator[Failure]]
+    title: str
+    about: Mapping[str, Any] | None = None
+    library: Path | None = None
+    sections: bool = False
+    raw: bool = False
+
+    def writers(self) -> dict[str, Write]:
+        """Return the functions that write the annotations to a file, by the suffix of the file."""
+        return {
+            ".jsonl": lambda file: write_jsonl(file, self.items()),
+            ".csv": self._csv,
+            ".xlsx": self._xlsx,
+            ".parquet": self._parquet,
+            ".json": self._json,
+            ".md": self._markdown,
+            ".html": self._html,
+            **{suffix: partial(self._references, suffix) for suffix in SAVED_REFERENCES},
+            **{suffix: partial(self._spans, suffix) for suffix in SAVED_SPANS},
+        }
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
         from skills.corpus.tables.saved_tables import table_rows
 
-        doubt = any("confidence" in one.record for one in items())
-        return table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+        doubt = any("confidence" in one.record for one in self.items())
+        kept = self.items(), self.framework, self.id_column
+        return table_rows(*kept, doubt=doubt, sections=self.sections)
 
-    def csv(file: IO[bytes]) -> None:
+    def _csv(self, file: IO[bytes]) -> None:
         from skills.corpus.tables.saved_tables import write_csv
 
-        write_csv(file, rows(), raw=raw)
+        write_csv(file, self._rows(), raw=self.raw)
 
-    def json(file: IO[bytes]) -> None:
+    def _json(self, file: IO[bytes]) -> None:
         from skills.corpus.tables.saved_tables import write_json_list
 
-        write_json_list(file, (one.record for one in items()))
+        write_json_list(file, (one.record for one in self.items()))
 
-    def xlsx(file: IO[bytes]) -> None:
+    def _xlsx(self, file: IO[bytes]) -> None:
         from skills.corpus.tables.spreadsheets import write_xlsx
 
-        write_xlsx(file, rows(), raw=raw)
+        write_xlsx(file, self._rows(), raw=self.raw)
 
-    def parquet(file: IO[bytes]) -> None:
+    def _parquet(self, file: IO[bytes]) -> None:
         from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
 
-        schema = parquet_schema(framework, id_column, sections=sections)
-        write_parquet(file, items(), framework, schema)
+        schema = parquet_schema(self.framework, self.id_column, sections=self.sections)
+        write_parquet(file, self.items(), self.framework, schema)
 
-    def markdown(file: IO[bytes]) -> None:
+    def _markdown(self, file: IO[bytes]) -> None:
         from skills.corpus.tables.markdown_lists import write_markdown
 
-        write_markdown(file, items(), framework, title)
+        write_markdown(file, self.items(), self.framework, self.title)
 
-    def html(file: IO[bytes]) -> None:
+    def _html(self, file: IO[bytes]) -> None:
         from skills.corpus.html_page import write_html
 
-        write_html(
-            file, title=title, items=items(), failures=failures(), framework=framework, about=about
-        )
+        write_html(file, self.title, self.items(), self.failures(), self.framework, self.about)
 
-    def references(suffix: str, file: IO[bytes]) -> None:
+    def _references(self, suffix: str, file: IO[bytes]) -> None:
         from skills.corpus.references import reference_files
 
-        reference_files.write(file, suffix, items(), framework, library)
+        reference_files.write(file, suffix, self.items(), self.framework, self.library)
 
-    def spans(suffix: str, file: IO[bytes]) -> None:
+    def _spans(self, suffix: str, file: IO[bytes]) -> None:
         from skills.corpus.tables import span_files
 
-        span_files.write(file, suffix, items(), framework)
-
-    return {
-        ".jsonl": lambda file: write_jsonl(file, items()),
-        ".csv": csv,
-        ".xlsx": xlsx,
-        ".parquet": parquet,
-        ".json": json,
-        ".md": markdown,
-        ".html": html,
-        **{suffix: partial(references, suffix) for suffix in SAVED_REFERENCES},
-        **{suffix: partial(spans, suffix) for suffix in SAVED_SPANS},
-    }
+        span_files.write(file, suffix, self.items(), self.framework)
 
 
 def folders(
@@ -119,7 +121,7 @@ def folders(
 ) -> dict[str, Callable[[Path], object]]:
     """Return the functions that save annotations in a folder, by the suffix of the folder.
 
-    The parameters `framework`, `id_column`, `items` and `sections` are as for `writers`.
+    The parameters `framework`, `id_column`, `items` and `sections` are as for `Export`.
 
     Args:
         of_pdfs: True if the papers were read from PDF files (see `is_for_copies`).

@@ -33,7 +33,6 @@ _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "toke
 
 def write_html(
     file: IO[bytes],
-    *,
     title: str,
     items: Iterable[Annotated],
     failures: Iterable[Failure],

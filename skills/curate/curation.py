@@ -279,7 +279,7 @@ class Curation:
             following = f"/finetune dataset {given} save to train.jsonl"
         return Result(
             text,
-            writers=exporters.writers(
+            writers=exporters.Export(
                 run.framework,
                 run.source.id_column,
                 lambda: _kept(run, path),
@@ -287,7 +287,7 @@ class Curation:
                 title=f"Curated: {run.source.name}",
                 about={"input": run.source.name, "kept": found.kept, "run": run_id},
                 raw=raw,
-            ),
+            ).writers(),
             records=lambda: (item.record for item in _kept(run, path)),
             companions={
                 "rejected": lambda file: report_files.write_rejected(file, run, raw=raw),

@@ -341,7 +341,9 @@ def test_damaged_exports(source: Path, tmp_path: Path) -> None:
                 if paper.abstract:
                     yield Annotated(paper, {**moves, "provenance": {"input": {}}})
 
-        writers = exporters.writers(nanda(), "id", items, lambda: iter(()), title="x", library=path)
+        writers = exporters.Export(
+            nanda(), "id", items, lambda: iter(()), title="x", library=path
+        ).writers()
         for suffix in SAVED_REFERENCES if found else ():
             file = io.BytesIO()
             writers[suffix](file)

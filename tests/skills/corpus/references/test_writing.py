@@ -57,9 +57,9 @@ def saved(found: list[Annotated], suffix: str, library: Path | None = None) -> s
     def all_of_them() -> Iterator[Annotated]:
         return iter(found)
 
-    write = exporters.writers(
+    write = exporters.Export(
         nanda(), "id", all_of_them, lambda: iter(()), title="x", library=library
-    )[suffix]
+    ).writers()[suffix]
     file = io.BytesIO()
     write(file)
     return file.getvalue().decode()

@@ -101,7 +101,9 @@ def other_framework() -> Framework:
 
 def exported(items: tuple[Annotated, ...]) -> str:
     file = io.BytesIO()
-    exporters.writers(NANDA, "id", lambda: iter(items), lambda: iter(()), title="")[".csv"](file)
+    exporters.Export(NANDA, "id", lambda: iter(items), lambda: iter(()), title="").writers()[
+        ".csv"
+    ](file)
     return file.getvalue().decode()
 
 
